@@ -1,0 +1,1 @@
+"""The conformance suite that any image puller can be pointed at."""
