@@ -1,0 +1,65 @@
+"""The commands of the project: `nox -l` lists them, `nox -s NAME -- ARGUMENTS` runs one."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["conformance"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+SUITE = ("-e", ".[cri,fast]")
+
+
+def group(name: str) -> list[str]:
+    """The requirements of one dependency group of pyproject.toml."""
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+@nox.session(tags=["main"])
+def conformance(session: nox.Session) -> None:
+    """Judge a puller (the reference, unless `-- --puller NAME|FILE`) by the whole suite."""
+    session.install(*SUITE)
+    session.run("pullproof", "run", *session.posargs)
+
+
+@nox.session(tags=["ci"])
+def tests(session: nox.Session) -> None:
+    """Test the project itself: registry, reference and suite."""
+    session.install(*SUITE, *group("test"))
+    session.run("pytest", *(session.posargs or ["-n", "2"]))
+
+
+@nox.session(tags=["ci"])
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and the directions of import."""
+    session.install(*SUITE, *group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session(tags=["ci"])
+def types(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    session.install(*SUITE, *group("types"), *group("test"))
+    session.run("mypy")
+
+
+@nox.session(tags=["ci"])
+def mutants(session: nox.Session) -> None:
+    """Prove that every case can fail: each against pullers broken in just that way."""
+    session.install(*SUITE)
+    session.run("pullproof", "mutants", *session.posargs)
+
+
+@nox.session(tags=["ci"])
+def pullers(session: nox.Session) -> None:
+    """Judge the real pullers that are installed; `-- --install` gets them first."""
+    session.install(*SUITE)
+    arguments = [argument for argument in session.posargs if argument != "--install"]
+    if "--install" in session.posargs:
+        session.run("python", "-m", "conformance.install")
+    session.run("pullproof", "pullers", *arguments)
