@@ -1,7 +1,8 @@
+# ruff: noqa: N818 - these are named for what went wrong; only the roots are called errors
 """What can go wrong in a pull, as one tree of exceptions.
 
-Every message is one line that says what failed and where. Secrets (passwords, tokens, the query of a
-signed URL) never get into a message: use `safe_url` for anything that was read from the wire.
+Every message is one line that says what failed and where. Secrets (passwords, tokens, the query of
+a signed URL) never get into a message: use `safe_url` for any URL that was read from the wire.
 
     PullError
     ├── InvalidReference     the image name is not one
