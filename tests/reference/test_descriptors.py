@@ -114,24 +114,17 @@ JSON = st.recursive(
 )
 
 
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            key: JSON
-            for key in ("mediaType", "digest", "size", "urls", "annotations", "data", "platform")
-        },
-    )
-)
+FIELDS = ("mediaType", "digest", "size", "urls", "annotations", "data", "platform")
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)))
 def test_any_document_is_read_or_refused_and_nothing_else(document: dict[str, Any]) -> None:
     for candidate in (document, {**GOOD, **document}):
         try:
             read = Descriptor.from_json(candidate)
-        except InvalidDescriptor as error:
-            assert "\n" not in str(error)
-            assert len(str(error)) < 400
-        else:
-            assert Descriptor.from_json(read.to_json()) == read
+        except InvalidDescriptor:
+            continue
+        assert Descriptor.from_json(read.to_json()) == read
 
 
 @given(st.binary(max_size=64), st.sampled_from(["sha256", "sha512"]))
