@@ -10,6 +10,7 @@ from .compression import compress, gzip_member
 from .descriptors import (
     OMIT,
     Algorithm,
+    Descriptor,
     Document,
     Object,
     RawDescriptor,
@@ -52,6 +53,7 @@ __all__ = [
     "OMIT",
     "SALT_FILE",
     "Algorithm",
+    "Descriptor",
     "Device",
     "Directory",
     "Document",

@@ -53,6 +53,23 @@ def merged(base: Mapping[str, Any], declared: Mapping[str, Any]) -> Document:
     return {key: value for key, value in result.items() if value is not OMIT}
 
 
+class Descriptor(dict[str, Any]):
+    """A descriptor as it stands in a document, whose usual keys can be asked by name.
+
+    Any of them may be false, malformed or absent (then empty): descriptors are where lies live.
+    """
+
+    @property
+    def digest(self) -> str:
+        """The digest by which a puller asks for what is described."""
+        return str(self.get("digest", ""))
+
+    @property
+    def media_type(self) -> str:
+        """What it is said to be."""
+        return str(self.get("mediaType", ""))
+
+
 @dataclass(frozen=True)
 class RawDescriptor:
     """A descriptor of one's own making for an index, with the content it names, if it exists.
@@ -64,9 +81,14 @@ class RawDescriptor:
     content: bytes | None = field(default=None, repr=False)
 
     @property
-    def descriptor(self) -> Document:
+    def descriptor(self) -> Descriptor:
         """The fields as they stand in the index."""
-        return merged(self.fields, {})
+        return Descriptor(merged(self.fields, {}))
+
+    @property
+    def digest(self) -> str:
+        """The digest by which a puller asks for it."""
+        return self.descriptor.digest
 
     def object(self) -> Object | None:
         """What the registry stores for it."""

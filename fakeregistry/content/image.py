@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from .descriptors import Algorithm, Document, Object, digest_of, merged, to_json
+from .descriptors import Algorithm, Descriptor, Document, Object, digest_of, merged, to_json
 from .entries import Entry
 from .layers import Layer, a_layer
 from .mediatypes import DOCKER_CONFIG, DOCKER_MANIFEST, IN_TOTO, OCI_CONFIG, OCI_MANIFEST
@@ -111,14 +111,14 @@ class ImageSpec:
         return self.config_digest
 
     @property
-    def config_descriptor(self) -> Document:
+    def config_descriptor(self) -> Descriptor:
         """The config's descriptor as it stands in the manifest."""
         honest: Document = {
             "mediaType": DOCKER_CONFIG if self.docker else OCI_CONFIG,
             "digest": digest_of(self.config, self.config_algorithm),
             "size": len(self.config),
         }
-        return merged(honest, self.config_declared)
+        return Descriptor(merged(honest, self.config_declared))
 
     @cached_property
     def manifest(self) -> bytes:
@@ -153,7 +153,7 @@ class ImageSpec:
         return digest_of(self.manifest, self.algorithm)
 
     @property
-    def descriptor(self) -> Document:
+    def descriptor(self) -> Descriptor:
         """This manifest's descriptor as an index holds it, platform included."""
         honest: Document = {
             "mediaType": self.media_type,
@@ -161,7 +161,7 @@ class ImageSpec:
             "size": self.size,
             "platform": self.platform_object,
         }
-        return merged(honest, self.declared)
+        return Descriptor(merged(honest, self.declared))
 
     def objects(self) -> Iterator[Object]:
         """All that the registry stores for it: layers and config, then the manifest."""

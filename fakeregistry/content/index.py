@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from .descriptors import (
     Algorithm,
+    Descriptor,
     Document,
     Object,
     RawDescriptor,
@@ -76,10 +77,10 @@ class IndexSpec:
         return digest_of(self.index, self.algorithm)
 
     @property
-    def descriptor(self) -> Document:
+    def descriptor(self) -> Descriptor:
         """Its descriptor in another index: nested ones carry no platform."""
         honest = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
-        return merged(honest, self.declared)
+        return Descriptor(merged(honest, self.declared))
 
     @property
     def images(self) -> tuple[ImageSpec, ...]:

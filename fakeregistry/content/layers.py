@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from .compression import compress
-from .descriptors import Algorithm, Document, Object, digest_of, merged
+from .descriptors import Algorithm, Descriptor, Document, Object, digest_of, merged
 from .entries import Directory, Entry, File, Symlink
 from .mediatypes import Compression, layer_type
 from .tar import Format, tar_bytes
@@ -121,7 +121,7 @@ class Layer:
         return self.content_diff_id if self.declared_diff_id is None else self.declared_diff_id
 
     @property
-    def descriptor(self) -> Document:
+    def descriptor(self) -> Descriptor:
         """The descriptor as it stands in the manifest."""
         honest: Document = {
             "mediaType": layer_type(self.compression, docker=self.docker, foreign=self.foreign),
@@ -134,7 +134,7 @@ class Layer:
             honest["annotations"] = dict(self.annotations)
         if self.embed:
             honest["data"] = base64.b64encode(self.blob).decode()
-        return merged(honest, self.declared)
+        return Descriptor(merged(honest, self.declared))
 
     def salted(self, salt: str) -> "Layer":
         """The same layer with a file :data:`SALT_FILE` before all others that holds ``salt``.
