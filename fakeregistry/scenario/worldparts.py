@@ -1,0 +1,207 @@
+"""Reads the parts of a world: registries, images, layers, and the targets that name them."""
+
+from typing import Any, cast
+
+from .model import (
+    TARGETS,
+    TLS,
+    AuthPart,
+    ImagePart,
+    LayerPart,
+    RegistryPart,
+    TargetPart,
+)
+from .reader import Source, Table, suggestion
+
+_WITH_LAYER = ("blob", "redirect_target", "foreign_url")
+_LIES = ("size", "digest", "media_type", "diff_id", "cut", "trailing")
+_ENOUGH_LAYERS = 127
+"""More than any builder makes: a typo of 200000 layers shall not fill the memory."""
+
+
+class WorldReader:
+    """One pass over one file; what was read before is there to check names against."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.registries: tuple[RegistryPart, ...] = ()
+        self.images: tuple[ImagePart, ...] = ()
+
+    def registry(self, table: Table) -> RegistryPart:
+        """Read a ``[[registry]]``."""
+        name = table.text("name", "origin")
+        if not name or not name.replace("-", "").isalnum() or name != name.lower():
+            table.problem("name", f"name = {name!r}: lower-case letters, digits and '-' only")
+        tls: str | None = None
+        if table.has("tls"):
+            chosen = table.take("tls")
+            if chosen is True or chosen in TLS:
+                tls = "valid" if chosen is True else chosen
+            elif chosen is not False:
+                near = suggestion(str(chosen), TLS)
+                table.problem("tls", f"tls = {chosen!r} is unknown{near}")
+        part = RegistryPart(name, tls, table.flag("client_certificate"), self._auth(table))
+        if part.client_certificate and tls is None:
+            table.problem("client_certificate", "client_certificate needs tls as well")
+        table.finish()
+        return part
+
+    def _auth(self, table: Table) -> AuthPart | None:
+        if not table.has("auth"):
+            return None
+        value = table.take("auth")
+        if isinstance(value, str):
+            value = {"scheme": value}
+        if not isinstance(value, dict):
+            table.problem("auth", 'auth must be "basic", "bearer", or a table with scheme')
+            return None
+        inner = Table(self.source, value, (*table.place, "auth"))
+        scheme = inner.choice("scheme", ("basic", "bearer"), "")
+        if not scheme:
+            inner.problem("scheme", 'auth needs scheme = "basic" or "bearer"')
+            return None
+        user = inner.text("user") or ("user" if scheme == "basic" else None)
+        realm = inner.text("realm") or None
+        if realm and scheme == "basic":
+            inner.problem("realm", "basic auth has no realm elsewhere: leave it out")
+        inner.finish()
+        return AuthPart(cast(Any, scheme), user, realm)
+
+    def image(self, table: Table) -> ImagePart:
+        """Read an ``[[image]]``."""
+        name = table.text("name", "app/web")
+        form = table.choice("form", ("oci", "docker", "schema1"), "oci")
+        where = table.take("registry")
+        registries = (where,) if isinstance(where, str) else tuple(where or ("origin",))
+        for registry in registries:
+            self.known_registry(table, "registry", registry)
+        part = ImagePart(
+            id=table.text("id") or name,
+            name=name,
+            tag=table.text("tag", "v1"),
+            registry=registries,
+            layers=self._layers(table),
+            platforms=table.texts("platforms"),
+            form=cast(Any, form),
+        )
+        if form == "schema1" and len(part.platforms) > 1:
+            table.problem("platforms", "a schema1 image has one platform: there is no index of it")
+        for platform in part.platforms:
+            if platform.count("/") not in (1, 2):
+                table.problem("platforms", f"{platform!r} isn't os/architecture[/variant]")
+        table.finish()
+        return part
+
+    def _layers(self, table: Table) -> tuple[LayerPart, ...]:
+        tables = table.tables("layer")
+        count = table.integer("layers", None)
+        size = table.size("size", LayerPart.size)
+        if tables and count is not None:
+            table.problem("layers", "layers and [[image.layer]] exclude each other")
+        if not tables:
+            number = 2 if count is None else count
+            if number > _ENOUGH_LAYERS:
+                table.problem("layers", f"layers = {number}: at most {_ENOUGH_LAYERS}")
+                number = 1
+            return tuple(LayerPart(size=size) for _ in range(number))
+        return tuple(self._layer(one, number, size) for number, one in enumerate(tables))
+
+    def _layer(self, table: Table, number: int, size: int) -> LayerPart:
+        same_as = table.integer("same_as")
+        if same_as is not None and same_as >= number:
+            table.problem("same_as", f"same_as = {same_as}: only an earlier layer can be repeated")
+        lies = table.table("lie")
+        lie: dict[str, Any] = {}
+        if lies is not None:
+            for key in _LIES:
+                if lies.has(key):
+                    numeric = key in ("size", "cut")
+                    lie[key] = lies.size(key, 0) if numeric else lies.text(key)
+            lies.finish(_LIES)
+        part = LayerPart(
+            size=table.size("size", size),
+            compression=cast(Any, table.choice("compression", ("gzip", "none", "zstd"), "gzip")),
+            members=table.integer("members", 1, least=1) or 1,
+            same_as=same_as,
+            lie=lie,
+        )
+        table.finish()
+        return part
+
+    def target(self, table: Table) -> TargetPart:
+        """Read the keys that say which requests are meant; the rest is left in the table."""
+        on = table.choice("on", TARGETS, "")
+        if not on:
+            table.problem("", f"a target needs on = one of {', '.join(TARGETS)}")
+        registry = table.text("registry", "origin")
+        self.known_registry(table, "registry", registry)
+        image = self.image_of(table)
+        layer = table.integer("layer")
+        if layer is not None and on not in _WITH_LAYER:
+            table.problem("layer", f"layer goes with on = {', '.join(_WITH_LAYER)} only")
+        elif layer is not None and image is not None and layer >= len(image.layers):
+            table.problem(
+                "layer",
+                f"layer = {layer}: {image.id} has {len(image.layers)} layers, counted from 0",
+            )
+        by = table.choice("by", ("tag", "digest"), "") or None
+        if by and on != "manifest":
+            table.problem("by", "by goes with on = manifest only")
+        return TargetPart(
+            on=on,
+            registry=registry,
+            image=image.id if image else None,
+            layer=layer,
+            platform=self.platform_of(table, image),
+            by=cast(Any, by),
+            method=table.choice("method", ("GET", "HEAD", "POST"), "") or None,
+            range=table.flag("range") if table.has("range") else None,
+            authorized=table.flag("authorized") if table.has("authorized") else None,
+            header=self._header_of(table),
+        )
+
+    def _header_of(self, table: Table) -> dict[str, str | bool]:
+        # 'header' is also a fault (which sets one); as a condition it is called 'with_header'.
+        value = table.take("with_header")
+        if value is None:
+            return {}
+        if isinstance(value, str):
+            return {value: True}
+        if isinstance(value, dict) and all(isinstance(x, str | bool) for x in value.values()):
+            return value
+        table.problem("with_header", "with_header must be a name, or { name = text or true/false }")
+        return {}
+
+    def image_of(self, table: Table) -> ImagePart | None:
+        """The image that ``image`` names; the first one where nothing is named."""
+        there = table.has("image")
+        name = table.text("image")
+        if not there:
+            return self.images[0] if self.images else None
+        for image in self.images:
+            if image.id == name:
+                return image
+        near = suggestion(name, [image.id for image in self.images])
+        table.problem("image", f"there is no image {name!r}{near}")
+        return None
+
+    def platform_of(self, table: Table, image: ImagePart | None) -> str | None:
+        """The platform that ``platform`` names, which the image must have."""
+        platform = table.text("platform") or None
+        if platform and image and platform not in (image.platforms or ("linux/amd64",)):
+            near = suggestion(platform, image.platforms or ("linux/amd64",))
+            table.problem("platform", f"{image.id} has no platform {platform!r}{near}")
+        return platform
+
+    def known_registry(self, table: Table, key: str, name: object) -> None:
+        """Make a problem of a registry that the file doesn't have."""
+        names = [part.name for part in self.registries]
+        if name not in names:
+            near = suggestion(str(name), names)
+            table.problem(key, f"there is no registry {name!r}{near}")
+
+    def twice(self, top: Table, key: str, names: list[str]) -> None:
+        """Make a problem of names that stand twice."""
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            what = "an image's id" if key == "image" else "a registry's name"
+            top.problem(key, f"{name!r} is {what} twice")
