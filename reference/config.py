@@ -78,6 +78,8 @@ class Config:
 
     connect_timeout: float = 30.0
     tls_handshake_timeout: float = 10.0
+    response_header_timeout: float = 30.0
+    """Longest wait for an answer to begin; how long its body may take is `progress_timeout`'s."""
     timeout: float | None = None
     """Longest time for a whole pull; None is no limit."""
 

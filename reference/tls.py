@@ -50,31 +50,38 @@ class Trust:
     """
 
     def __init__(self, options: TLSOptions) -> None:
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.widened = False
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._context.set_alpn_protocols(["http/1.1"])
+        self._own_roots = bool(options.ca_files)
+        self._widened = False
         if options.skip_verify:
-            self.context.check_hostname = False
-            self.context.verify_mode = ssl.CERT_NONE
-            self.widened = True
+            self._context.check_hostname = False
+            self._context.verify_mode = ssl.CERT_NONE
+            self._widened = True
         for ca_file in options.ca_files:
             self._add_roots(ca_file)
         for certificate, key in options.client_pairs:
             self._add_client(certificate, key)
-        if not options.ca_files and not self.widened:
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context to connect with."""
+        if not self._own_roots:
             self.widen()
+        return self._context
 
     def widen(self) -> bool:
         """Add the system's roots; False when they are there already."""
-        if self.widened:
+        if self._widened:
             return False
-        self.context.load_default_certs()
-        self.widened = True
+        self._context.load_default_certs()
+        self._widened = True
         return True
 
     def _add_roots(self, path: Path) -> None:
         try:
-            self.context.load_verify_locations(cafile=path)
+            self._context.load_verify_locations(cafile=path)
         except (OSError, ValueError) as error:
             # ssl.SSLError is an OSError: no certificate in the file ends here too (TLS-04, TLS-05).
             raise ConfigError(f"failed to load CA file {str(path)!r}: {_why(error)}") from None
@@ -82,7 +89,7 @@ class Trust:
     def _add_client(self, certificate: Path, key: Path | None) -> None:
         try:
             # A password would be asked for on the terminal; an encrypted key is an error instead.
-            self.context.load_cert_chain(certificate, key, password=lambda: b"")
+            self._context.load_cert_chain(certificate, key, password=lambda: b"")
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"failed to load cert file {str(certificate)!r}: {_why(error)}"

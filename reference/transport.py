@@ -1,0 +1,352 @@
+"""Requests and answers: one hop or, along redirects, several; bodies as they come.
+
+What belongs to one host stays with it. An `Ask` keeps the headers that any server may see (Accept,
+Range, User-Agent) apart from those of this host alone (Authorization, configured headers), and a
+redirect to another host drops the latter, the client certificate, and a switched-off verification.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import httpx
+
+from reference import __version__
+from reference.config import Config
+from reference.errors import (
+    BodyError,
+    RedirectError,
+    TLSError,
+    TransportError,
+    safe_url,
+)
+from reference.hosts import is_localhost
+from reference.progress import Cancellation, ProgressReporter
+from reference.proxies import environment_proxy
+from reference.tls import TLSOptions, Trust
+from reference.wire import Sockets, Wire
+
+USER_AGENT = f"refpull/{__version__}"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SMALL_BODY = 16 * 1024
+_DECODED = 256 * 1024
+_UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: no chain to a root that is trusted
+_LENGTH = re.compile(r"[0-9]{1,19}")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request, before anybody has been asked."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What any server may see, also behind a redirect."""
+    private: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """What only this very host may see."""
+    tls: TLSOptions = field(default_factory=TLSOptions)
+    body: bytes | None = field(default=None, repr=False)
+    dial_timeout: float | None = None
+
+    @property
+    def authority(self) -> str:
+        """Host and port of the URL."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def scheme(self) -> str:
+        """http or https."""
+        return urlsplit(self.url).scheme
+
+
+class Answer:
+    """A server's answer: status and headers at once, the body by `chunks` or `read`.
+
+    Always to be closed (it is a context manager). The request counts as active until the body has
+    come to its end or the answer is closed.
+    """
+
+    def __init__(self, ask: Ask, response: httpx.Response, transport: Transport) -> None:
+        self.ask = ask
+        self.status = response.status_code
+        self.headers = response.headers
+        self._response = response
+        self._transport = transport
+        self._finished = False
+
+    @property
+    def content_length(self) -> int | None:
+        """The promised length of the body in bytes; None when none was promised."""
+        value = self.headers.get("content-length", "").strip()
+        return int(value) if _LENGTH.fullmatch(value) else None
+
+    @property
+    def coding(self) -> str:
+        """The Content-Encoding; empty for none."""
+        value = str(self.headers.get("content-encoding", "")).strip().lower()
+        return "" if value == "identity" else value
+
+    @property
+    def ends_itself(self) -> bool:
+        """Whether the end of the body is told apart from a lost connection."""
+        chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
+        return chunked or self.content_length is not None
+
+    @property
+    def media_type(self) -> str:
+        """The Content-Type without parameters, in lower case; empty when absent (MAN-12)."""
+        return str(self.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body in pieces, without its content coding. BodyError when it breaks off."""
+        if self.coding in ("gzip", "x-gzip"):
+            yield from self._decoded()
+        elif self.coding:
+            raise BodyError(f"{self._where()}: unsupported Content-Encoding {self.coding!r}")
+        else:
+            yield from self._raw()
+
+    def read(self, limit: int) -> bytes:
+        """The whole body; BodyError as soon as it is longer than `limit` bytes."""
+        parts: list[bytes] = []
+        total = 0
+        for chunk in self.chunks():
+            total += len(chunk)
+            if total > limit:
+                raise BodyError(f"{self._where()}: more than {limit} bytes")
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def discard(self) -> None:
+        """Close; after a small body the connection can serve the next request."""
+        length = self.content_length
+        if self.ask.method != "HEAD" and length is not None and length <= _SMALL_BODY:
+            try:
+                for _ in self._raw():
+                    pass
+            except BodyError:
+                pass  # nobody wanted it
+        self.close()
+
+    def close(self) -> None:
+        """End the request, wherever its body is."""
+        if not self._finished:
+            self._finished = True
+            try:
+                self._response.close()
+            finally:
+                self._transport.reporter.end()
+
+    def __enter__(self) -> Answer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _raw(self) -> Iterator[bytes]:
+        transport = self._transport
+        try:
+            for chunk in self._response.iter_raw():
+                transport.reporter.received(len(chunk))
+                transport.cancellation.check()
+                yield chunk
+        except httpx.HTTPError as error:
+            transport.cancellation.check()
+            raise BodyError(f"{self._where()}: the body broke off ({error})") from error
+        finally:
+            # The end of the body, not the last use of it, ends the request: what is done with the
+            # bytes afterwards (a slow disk) must not look like a stalled registry (PROG-13).
+            self.close()
+        transport.cancellation.check()
+
+    def _decoded(self) -> Iterator[bytes]:
+        decoder = zlib.decompressobj(wbits=31)
+        try:
+            for chunk in self._raw():
+                while chunk:
+                    yield decoder.decompress(chunk, _DECODED)
+                    chunk = decoder.unconsumed_tail
+            yield decoder.flush()
+        except zlib.error:
+            raise BodyError(f"{self._where()}: the body isn't gzip as it says") from None
+        if not decoder.eof:
+            raise BodyError(f"{self._where()}: the gzip coding of the body broke off")
+
+    def _where(self) -> str:
+        return safe_url(self.ask.url)
+
+
+class Transport:
+    """Sends the requests of one pull. A context manager: the connections end with it."""
+
+    def __init__(
+        self, config: Config, cancellation: Cancellation, reporter: ProgressReporter
+    ) -> None:
+        self.config = config
+        self.cancellation = cancellation
+        self.reporter = reporter
+        self.sockets = Sockets(config.tls_handshake_timeout)
+        self._lock = threading.Lock()
+        self._wires: dict[tuple[TLSOptions | None, str | None], httpx.BaseTransport] = {}
+        self._trusts: dict[TLSOptions, Trust] = {}
+        self._open = ExitStack()
+
+    def send(self, ask: Ask) -> Answer:
+        """Ask, and follow redirects (GET and HEAD only); the answer may have any other status."""
+        for _ in range(self.config.max_redirects + 1):
+            answer = self.hop(ask)
+            if ask.method == "POST" or answer.status not in _REDIRECTS:
+                return answer
+            answer.discard()
+            ask = self.redirected(ask, answer)
+        raise RedirectError(f"stopped after {self.config.max_redirects} redirects")
+
+    def redirected(self, ask: Ask, answer: Answer) -> Ask:
+        """The request for where `answer` points to."""
+        location = answer.headers.get("location")
+        if not location:
+            raise RedirectError(f"{safe_url(ask.url)}: {answer.status} without Location")
+        try:
+            target = replace(ask, url=str(httpx.URL(ask.url).join(location)))
+            known = target.scheme in ("http", "https") and bool(urlsplit(target.url).hostname)
+        except (httpx.InvalidURL, ValueError):
+            known = False
+        if not known:
+            raise RedirectError(f"{safe_url(ask.url)}: redirect to something that isn't http(s)")
+        if not self.may_follow(ask, target):
+            raise RedirectError(
+                f"{safe_url(ask.url)}: refused a redirect from https to {safe_url(target.url)}"
+            )
+        return target if self.same_host(ask, target) else self.for_other_host(target)
+
+    def may_follow(self, ask: Ask, target: Ask) -> bool:
+        """Whether a redirect may be followed: never from https to http (NET-16)."""
+        return ask.scheme == target.scheme or target.scheme == "https"
+
+    def same_host(self, ask: Ask, target: Ask) -> bool:
+        """Whether what is private to one request's host may be shown to the other's (NET-13)."""
+        return (ask.scheme, ask.authority) == (target.scheme, target.authority)
+
+    def for_other_host(self, target: Ask) -> Ask:
+        """Take off what belongs to the host before: credentials, headers, client certificate."""
+        return replace(target, private=(), tls=self.other_tls(target.tls), dial_timeout=None)
+
+    def other_tls(self, tls: TLSOptions) -> TLSOptions:
+        """TLS for a host that one with `tls` points to: its CA counts, nothing else of it."""
+        return TLSOptions(ca_files=tls.ca_files)
+
+    def hop(self, ask: Ask) -> Answer:
+        """Send one request to one host. TransportError when no answer begins."""
+        self.cancellation.check()
+        timeouts: dict[str, float | None] = {
+            "connect": ask.dial_timeout or self.config.connect_timeout,
+            "read": self.config.response_header_timeout or None,
+            "write": self.config.response_header_timeout or None,
+            "pool": None,
+        }
+        request = self.request(ask, timeouts)
+        self.reporter.begin()
+        try:
+            response = self.exchange(ask, request)
+        except BaseException:
+            self.reporter.end()
+            self.cancellation.check()
+            raise
+        # The time limit was for the head; httpcore looks it up anew for each read of the body.
+        timeouts["read"] = None
+        return Answer(ask, response, self)
+
+    def request(self, ask: Ask, timeouts: dict[str, float | None]) -> httpx.Request:
+        """The request as it goes out."""
+        headers = [("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")]
+        headers += ask.headers.items()
+        replaced = {name.lower() for name, _ in ask.private}
+        headers = [header for header in headers if header[0].lower() not in replaced]
+        try:
+            return httpx.Request(
+                ask.method,
+                ask.url,
+                headers=headers + list(ask.private),
+                content=ask.body,
+                extensions={"timeout": timeouts},
+            )
+        except (httpx.InvalidURL, ValueError):
+            raise TransportError(f"can't make a request for {safe_url(ask.url)}") from None
+
+    def exchange(self, ask: Ask, request: httpx.Request) -> httpx.Response:
+        """Send, once more with the system's roots where the host's own CA didn't suffice."""
+        while True:
+            try:
+                wire = self.wire(ask.scheme, ask.tls, self.proxy_for(ask.url))
+                return wire.handle_request(request)
+            except httpx.HTTPError as error:
+                cause = _tls_cause(error)
+                if cause is None:
+                    raise TransportError(f"{safe_url(ask.url)}: {error or 'no answer'}") from error
+                unknown = getattr(cause, "verify_code", 0) in _UNKNOWN_ISSUER
+                if not (unknown and self.trust(ask.tls).widen()):
+                    raise TLSError(f"{safe_url(ask.url)}: {_tls_message(cause)}") from error
+
+    def trust(self, tls: TLSOptions) -> Trust:
+        """The TLS context for `tls`, made once."""
+        with self._lock:
+            if tls not in self._trusts:
+                self._trusts[tls] = Trust(tls)
+            return self._trusts[tls]
+
+    def wire(self, scheme: str, tls: TLSOptions, proxy: str | None) -> httpx.BaseTransport:
+        """The pool of connections for one way of TLS (none for http) and one proxy."""
+        context = self.trust(tls).context if scheme == "https" else None
+        key = (tls if context else None, proxy)
+        with self._lock:
+            if key not in self._wires:
+                wire = Wire(self.sockets, context, proxy)
+                self._wires[key] = wire
+                self._open.callback(wire.close)
+            return self._wires[key]
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy to reach `url` by; this machine is always reached directly (NET-05)."""
+        if is_localhost(urlsplit(url).netloc):
+            return None
+        if self.config.proxy:
+            return self.config.proxy
+        return environment_proxy(url) if self.config.trust_env else None
+
+    def __enter__(self) -> Transport:
+        self._open.enter_context(self.cancellation.calling(self.sockets.abort))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+
+def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error
+        error = error.__cause__
+    return None
+
+
+def _tls_message(error: ssl.SSLError) -> str:
+    why = getattr(error, "verify_message", "") or (error.reason or "TLS failed")
+    return why.replace("_", " ").lower() if why.isupper() else why
