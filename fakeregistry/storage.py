@@ -1,0 +1,218 @@
+"""What a registry holds: manifests, tags and blobs per repository, and uploads on their way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .messages import Buffer
+
+ALGORITHMS = {"sha256": 64, "sha512": 128}
+"""The digest algorithms that are checked on push, with the length of their hex."""
+
+
+def verify(digest: str, data: Buffer) -> bool:
+    """Whether data has this digest; False for an algorithm that the registry doesn't know."""
+    algorithm, _, value = digest.partition(":")
+    if len(value) != ALGORITHMS.get(algorithm, 0):
+        return False
+    return hashlib.new(algorithm, data).hexdigest() == value
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest or index as it was pushed, byte for byte."""
+
+    data: bytes
+    media_type: str
+    digest: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON object, or an empty one where the bytes are none."""
+        try:
+            document = json.loads(self.data)
+        except ValueError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+
+@dataclass
+class Repository:
+    """One repository: what it holds by digest, and what its tags point at."""
+
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    blobs: set[str] = field(default_factory=set)
+
+
+class Storage:
+    """Thread-safe memory of one registry. Blobs are stored once, whatever repository has them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._repositories: dict[str, Repository] = {}
+        self._blobs: dict[str, Buffer] = {}
+        self._configs: set[str] = set()
+        self._uploads: dict[str, bytearray] = {}
+        self._started = 0
+        self.placed: dict[str, Placed] = {}
+
+    def repositories(self) -> list[str]:
+        """Return the names of the repositories, sorted."""
+        with self.lock:
+            return sorted(self._repositories)
+
+    def repository(self, name: str) -> Repository | None:
+        """Return a repository, or None."""
+        return self._repositories.get(name)
+
+    def _create(self, name: str) -> Repository:
+        return self._repositories.setdefault(name, Repository())
+
+    # blobs
+
+    def put_blob(self, name: str, digest: str, data: Buffer) -> None:
+        """Store a blob under a digest, which nobody checks here."""
+        with self.lock:
+            self._create(name).blobs.add(digest)
+            self._blobs[digest] = data
+
+    def blob(self, name: str, digest: str) -> Buffer | None:
+        """Return a blob of this repository, or None."""
+        with self.lock:
+            repository = self._repositories.get(name)
+            if repository is None or digest not in repository.blobs:
+                return None
+            return self._blobs.get(digest)
+
+    def delete_blob(self, name: str, digest: str) -> bool:
+        """Remove a blob from a repository; False where it isn't there."""
+        with self.lock:
+            repository = self._repositories.get(name)
+            if repository is None or digest not in repository.blobs:
+                return False
+            repository.blobs.discard(digest)
+            return True
+
+    def mark_config(self, digest: str) -> None:
+        """Know a blob as an image's configuration, whatever the manifest says."""
+        with self.lock:
+            self._configs.add(digest)
+
+    def is_config(self, digest: str) -> bool:
+        """Whether some manifest here names this digest as its configuration."""
+        return digest in self._configs
+
+    # manifests
+
+    def put_manifest(self, name: str, manifest: Manifest, tag: str | None = None) -> None:
+        """Store a manifest under its digest, and point a tag at it."""
+        config = manifest.document.get("config")
+        with self.lock:
+            repository = self._create(name)
+            repository.manifests[manifest.digest] = manifest
+            if tag is not None:
+                repository.tags[tag] = manifest.digest
+            if isinstance(config, dict) and isinstance(config.get("digest"), str):
+                self._configs.add(config["digest"])
+
+    def resolve(self, name: str, reference: str) -> str | None:
+        """Return the digest that a tag points at, or a digest as it is; None without the tag."""
+        if ":" in reference:
+            return reference
+        with self.lock:
+            repository = self._repositories.get(name)
+            return None if repository is None else repository.tags.get(reference)
+
+    def manifest(self, name: str, reference: str) -> Manifest | None:
+        """Return a manifest by tag or digest, or None."""
+        with self.lock:
+            repository = self._repositories.get(name)
+            digest = self.resolve(name, reference)
+            if repository is None or digest is None:
+                return None
+            return repository.manifests.get(digest)
+
+    def delete_manifest(self, name: str, reference: str) -> bool:
+        """Remove a tag, or a manifest with its tags; False where there is none."""
+        with self.lock:
+            repository = self._repositories.get(name)
+            if repository is None:
+                return False
+            if ":" not in reference:
+                return repository.tags.pop(reference, None) is not None
+            if repository.manifests.pop(reference, None) is None:
+                return False
+            for tag in [tag for tag, digest in repository.tags.items() if digest == reference]:
+                del repository.tags[tag]
+            return True
+
+    def referrers(self, name: str, digest: str) -> Iterator[Manifest]:
+        """Yield the manifests of a repository whose subject is this digest."""
+        with self.lock:
+            repository = self._repositories.get(name)
+            manifests = list(repository.manifests.values()) if repository else []
+        for manifest in manifests:
+            subject = manifest.document.get("subject")
+            if isinstance(subject, dict) and subject.get("digest") == digest:
+                yield manifest
+
+    # uploads
+
+    def start_upload(self) -> str:
+        """Begin an upload and return its id."""
+        with self.lock:
+            self._started += 1
+            key = f"upload-{self._started}"
+            self._uploads[key] = bytearray()
+            return key
+
+    def append_upload(self, key: str, data: bytes, start: int | None = None) -> int | None:
+        """Append to an upload; return its new size, or None where `start` isn't its end.
+
+        Raises KeyError for an unknown upload.
+        """
+        with self.lock:
+            upload = self._uploads[key]
+            if start is not None and start != len(upload):
+                return None
+            upload += data
+            return len(upload)
+
+    def upload_size(self, key: str) -> int:
+        """Return how many bytes an upload has; raises KeyError for an unknown one."""
+        with self.lock:
+            return len(self._uploads[key])
+
+    def finish_upload(self, key: str, data: bytes) -> bytes:
+        """End an upload with its last bytes and return the whole; raises KeyError."""
+        with self.lock:
+            return bytes(self._uploads.pop(key) + data)
+
+    def cancel_upload(self, key: str) -> bool:
+        """Forget an upload; False for an unknown one."""
+        with self.lock:
+            return self._uploads.pop(key, None) is not None
+
+    # objects that other hosts send clients to
+
+    def place(self, path: str, placed: Placed) -> None:
+        """Serve an object at a path, without authentication."""
+        with self.lock:
+            self.placed[path] = placed
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An object at a path of its own: the target of a redirect, or a layer's foreign URL."""
+
+    data: Buffer
+    media_type: str
+    digest: str | None
+    kind: str = "redirect_target"
+    docker_digest: bool = False

@@ -1,0 +1,122 @@
+"""A topology: several named registries that share a journal, a CA and a store of secrets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from .certificates import Certificates
+from .journal import Journal
+from .registry import Registry
+from .secrets import Secrets
+from .storage import Placed
+
+ORIGIN = "origin"
+
+
+class Registries:
+    """Named registries, each on its own loopback port, made on first use. A context manager.
+
+    `names` gives a registry's host name in references and URLs; without one, the origin is
+    `127.0.0.1` and every other is `localhost`: two hosts to every puller. With TLS, a registry
+    is called by `names["<name>-tls"]`, if there is one.
+
+    `honest` makes every rule count and change nothing; `salt` is mixed into all that is added.
+    """
+
+    def __init__(
+        self, seed: str = "0", *, names: Mapping[str, str] | None = None, salt: str = ""
+    ) -> None:
+        self.seed = seed
+        self.names: dict[str, str] = dict(names or {})
+        self.salt = salt
+        self.honest = False
+        self.secrets = Secrets(seed)
+        self.journal = Journal(self.secrets)
+        self.certificates = Certificates(self.names.values())
+        self.request_cap = 2000
+        self.connection_cap = 4000
+        self.runaway = False
+        self.refused_requests = 0
+        self._requests = 0
+        self._connections = 0
+        self._lock = threading.RLock()
+        self._registries: dict[str, Registry] = {}
+
+    def __repr__(self) -> str:
+        return f"<Registries {', '.join(self._registries) or 'none'}>"
+
+    def registry(self, name: str = ORIGIN, port: int = 0) -> Registry:
+        """Return a registry by name; the first call makes and starts it.
+
+        `port` is for that first call; raises OSError where it is taken.
+        """
+        with self._lock:
+            if name not in self._registries:
+                made = Registry(self, name, port)
+                made.start()
+                self._registries[name] = made
+            return self._registries[name]
+
+    @property
+    def registries(self) -> dict[str, Registry]:
+        """The registries made so far, by name."""
+        with self._lock:
+            return dict(self._registries)
+
+    def host_name(self, name: str, *, tls: bool) -> str:
+        """Return the host name by which a registry is called."""
+        plain = self.names.get(name, "127.0.0.1" if name == ORIGIN else "localhost")
+        return self.names.get(f"{name}-tls", plain) if tls else plain
+
+    def at(self, url: str) -> Registry | None:
+        """Return the registry that a URL, or a host with its port, leads to; or None."""
+        host = urlsplit(url if "://" in url else f"//{url}").netloc.rpartition("@")[2]
+        return next((r for r in self.registries.values() if r.host == host), None)
+
+    def place_url(self, url: str, placed: Placed) -> bool:
+        """Serve an object at a URL of this topology; False where it leads elsewhere."""
+        registry = self.at(url)
+        if registry is None:
+            return False
+        registry.storage.place(urlsplit(url).path, placed)
+        return True
+
+    def count_request(self) -> bool:
+        """Count a request; False beyond the cap, which makes the topology `runaway`."""
+        with self._lock:
+            self._requests += 1
+            if self._requests <= self.request_cap:
+                return True
+            self.runaway = True
+            self.refused_requests += 1
+            return False
+
+    def count_connection(self) -> bool:
+        """Count a connection; False beyond the cap."""
+        with self._lock:
+            self._connections += 1
+            if self._connections > self.connection_cap:
+                self.runaway = True
+                return False
+            return True
+
+    def close(self) -> None:
+        """Stop every registry; what was held up is released or cut."""
+        for registry in self.registries.values():
+            if registry.is_running():
+                registry.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,225 @@
+"""The wire: plays a script on a connection, and records what was truly sent."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import select
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Literal
+
+from .journal import Exchange, Journal
+from .messages import Headers, header_of
+from .script import Data, End, Head, Script, Wait
+
+PLAIN_SLICE = 1 << 20
+TLS_SLICE = 256 << 10
+"""How many bytes one write takes: measured faster than sendfile, and the place where faults act."""
+JOINED = 64 << 10
+"""A body up to this size leaves in one segment with its head."""
+LINGER_SECONDS = 5.0
+"""How long a closed connection waits for the client's own close, so that no FIN becomes an RST."""
+
+_HANG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+Outcome = Literal["keep", "closed"]
+
+
+def _status_line(status: int) -> str:
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = "Unknown"
+    return f"HTTP/1.1 {status} {reason}"
+
+
+def head_bytes(head: Head, *, close: bool) -> bytes:
+    """Return a head as HTTP/1.1 writes it."""
+    lines = [_status_line(head.status), *(f"{name}: {value}" for name, value in head.headers)]
+    if header_of(head.headers, "Date") is None:
+        lines.append(f"Date: {formatdate(usegmt=True)}")
+    if close and header_of(head.headers, "Connection") is None:
+        lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+class Gone(Exception):
+    """The client hung up."""
+
+
+class Player:
+    """Plays scripts on one connected socket, plain or TLS. Owned by the connection's thread."""
+
+    def __init__(
+        self, sock: socket.socket, journal: Journal, stopping: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.sock = sock
+        self._journal = journal
+        self._stopping = stopping
+        self._slice = TLS_SLICE if isinstance(sock, ssl.SSLSocket) else PLAIN_SLICE
+        self._pending = b""
+        self._pending_head: Head | None = None
+        self._chunked = False
+
+    def play(self, script: Script, exchange: Exchange, *, close: bool = False) -> Outcome:
+        """Play a script; "keep" means that the connection may carry another request.
+
+        `close` says that the client, or the protocol's version, ends the connection after this.
+        """
+        self._chunked = False
+        try:
+            for step in script.steps():
+                if isinstance(step, Head):
+                    close = close or _closes(step.headers)
+                    ends = script.end in ("close", "fin", "drop") or script.framing == "close"
+                    self._pending = head_bytes(step, close=close or ends)
+                    self._pending_head = step
+                    self._chunked = step.chunked
+                elif isinstance(step, Data):
+                    self._data(step.data, exchange)
+                elif isinstance(step, Wait):
+                    self._flush(exchange)
+                    self._wait(step)
+                else:
+                    return self._end(step, exchange, close=close)
+        except (OSError, Gone):
+            how: Literal["stopped", "client_gone"] = (
+                "stopped" if self._stopping() else "client_gone"
+            )
+            self._journal.end(exchange, how)
+            return "closed"
+        raise AssertionError("a script always ends by a step of its own")
+
+    # sending
+
+    def _flush(self, exchange: Exchange) -> None:
+        if self._pending:
+            self._write(b"", exchange)
+
+    def _data(self, data: bytes | memoryview, exchange: Exchange) -> None:
+        view = memoryview(data)
+        if self._chunked:
+            # One chunk per slice, so that what is cut or slow shows as the client sees it.
+            for offset in range(0, len(view), self._slice):
+                part = view[offset : offset + self._slice]
+                self._frame(b"%x\r\n" % len(part), part, exchange)
+        elif len(view) <= JOINED:
+            self._write(view, exchange)
+        else:
+            self._flush(exchange)
+            for offset in range(0, len(view), self._slice):
+                self._write(view[offset : offset + self._slice], exchange)
+
+    def _frame(self, before: bytes, part: memoryview, exchange: Exchange) -> None:
+        self._flush(exchange)
+        self.sock.sendall(before)
+        self._write(part, exchange)
+        self.sock.sendall(b"\r\n")
+
+    def _write(self, body: bytes | memoryview, exchange: Exchange) -> None:
+        """Send what is pending and the body bytes; record the body bytes that went out."""
+        prefix = len(self._pending)
+        view = memoryview(self._pending + bytes(body)) if prefix else memoryview(body)
+        sent = 0
+        while sent < len(view):
+            count = self.sock.send(view[sent:])
+            before = max(0, sent - prefix)
+            sent += count
+            if self._pending_head is not None and sent >= prefix:
+                head, self._pending_head, self._pending = self._pending_head, None, b""
+                self._journal.head(exchange, head.status, head.headers)
+            now = max(0, sent - prefix)
+            if now > before:
+                self._journal.sent(exchange, now - before)
+
+    # waiting
+
+    def _wait(self, step: Wait) -> None:
+        """Wait for time, gate or hang-up, whichever comes first."""
+        gate = step.gate
+        opened = gate.enter() if gate is not None else None
+        if gate is not None and opened is None:
+            return
+        try:
+            poller = select.poll()
+            poller.register(self.sock, _HANG_UP)
+            if opened is not None:
+                poller.register(opened, select.POLLIN)
+            timeout = None if step.seconds is None else math.ceil(step.seconds * 1000)
+            mine = self.sock.fileno()
+            if any(descriptor == mine for descriptor, _ in poller.poll(timeout)):
+                raise Gone
+        finally:
+            if gate is not None:
+                gate.leave()
+
+    # ending
+
+    def _end(self, step: End, exchange: Exchange, *, close: bool) -> Outcome:
+        if step.kind == "rst":
+            self._flush(exchange)
+            self.reset()
+            self._journal.end(exchange, "rst")
+            return "closed"
+        if self._chunked and step.terminated:
+            self._flush(exchange)
+            self.sock.sendall(b"0\r\n\r\n")
+        self._flush(exchange)
+        whole = step.kind in ("keep", "close")
+        if step.kind == "keep" and not close:
+            self._journal.end(exchange, "complete")
+            return "keep"
+        self.say_goodbye(notify=step.kind != "drop")
+        self._journal.end(exchange, "complete" if whole else "fin")
+        self.linger()
+        return "closed"
+
+    def reset(self) -> None:
+        """Send RST, after everything that was written has left."""
+        self._wait_sent()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def _wait_sent(self) -> None:
+        """Wait until nothing unsent is left: a closing RST would throw it away."""
+        lowat = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        if lowat is None:
+            return
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.IPPROTO_TCP, lowat, 1)
+            poller = select.poll()
+            poller.register(self.sock, select.POLLOUT)
+            poller.poll(LINGER_SECONDS * 1000)
+
+    def say_goodbye(self, *, notify: bool = True) -> None:
+        """Close our direction: TLS says goodbye where asked, then FIN."""
+        with contextlib.suppress(OSError):
+            if notify and isinstance(self.sock, ssl.SSLSocket):
+                self.sock.settimeout(0)
+                with contextlib.suppress(ssl.SSLError, ValueError):
+                    self.sock.unwrap()
+            # The plain method: SSLSocket's own forgets the TLS state that other threads may use.
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+
+    def linger(self) -> None:
+        """Read and forget until the client closes too; bounded in time and bytes."""
+        deadline = time.monotonic() + LINGER_SECONDS
+        with contextlib.suppress(OSError):
+            poller = select.poll()
+            poller.register(self.sock, select.POLLIN | _HANG_UP)
+            for _ in range(4096):
+                left = deadline - time.monotonic()
+                if left <= 0 or not poller.poll(math.ceil(left * 1000)):
+                    return
+                if not socket.socket.recv(self.sock, 1 << 16, socket.MSG_DONTWAIT):
+                    return
+
+
+def _closes(headers: Headers) -> bool:
+    return "close" in (header_of(headers, "Connection") or "").lower()
