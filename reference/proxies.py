@@ -43,6 +43,6 @@ def _names(entry: str, host: str, port: int | None) -> bool:
 
 
 def _environment(name: str) -> str:
-    # Under CGI a request's "Proxy:" header becomes HTTP_PROXY: only the lower case is trusted there.
+    # Under CGI a request's "Proxy:" header becomes HTTP_PROXY: only lower case is trusted there.
     upper = "" if name == "http_proxy" and "REQUEST_METHOD" in os.environ else name.upper()
     return (os.environ.get(name) or os.environ.get(upper) or "").strip()

@@ -1,0 +1,260 @@
+"""Content by digest: from whichever host has it, in as many pieces as it takes, verified.
+
+A body that breaks off is continued with a Range request from the byte where it stopped. The server
+may answer with the rest (206), with everything (200: the known prefix is skipped), or with some
+other part, which is thrown away. Whatever it was, only content with the descriptor's size and
+digest gets a name in the store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reference.config import Config
+from reference.descriptors import INDEX_TYPES, MANIFEST_TYPES, Descriptor, is_foreign_type
+from reference.errors import (
+    AuthError,
+    BodyError,
+    IntegrityError,
+    NotFound,
+    RegistryError,
+    SizeMismatch,
+    TransportError,
+    safe_url,
+)
+from reference.hosts import Host
+from reference.remote import Failures, Remote
+from reference.store import Ingest, Store
+from reference.transport import Answer, Ask
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+FIRST_PAUSE = 0.05
+"""Seconds before a body that brought no byte is asked for again; doubled for each further time."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where content may be had: one of the repository's hosts, or a URL of the descriptor."""
+
+    host: Host | None = None
+    url: str = ""
+    last: bool = False
+
+
+class Fetcher:
+    """Brings content into the store."""
+
+    def __init__(self, config: Config, remote: Remote, hosts: Sequence[Host], store: Store) -> None:
+        self.config = config
+        self.remote = remote
+        self.hosts = hosts
+        self.store = store
+        self.cancellation = remote.transport.cancellation
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """The bytes of a manifest, index or config, fetched if need be and bounded."""
+        limit = self.config.max_manifest_size
+        if descriptor.size > limit:
+            raise SizeMismatch(
+                f"{descriptor.digest} has {descriptor.size} bytes: more than {limit}"
+            )
+        self.fetch(descriptor)
+        return self.store.read(descriptor.digest, limit)
+
+    def keep(self, descriptor: Descriptor, data: bytes) -> None:
+        """Put bytes that are at hand into the store, verified like any others."""
+        with self.store.ingest(descriptor, wait=self.cancellation.wait) as ingest:
+            if not ingest.present:
+                ingest.restart()
+                ingest.write(data)
+                ingest.commit()
+
+    def describe(self, media_type: str, digest: str) -> Descriptor:
+        """The descriptor of a blob that is only known by its digest: its hosts know the size."""
+        if self.store.has(digest):
+            return Descriptor(media_type, digest, self.store.size(digest))
+        failures = Failures()
+        for host in self.hosts:
+            try:
+                last = host is self.hosts[-1]
+                with self.remote.ask(
+                    host, "HEAD", "blobs", digest, accept="*/*", last=last
+                ) as answer:
+                    if answer.content_length is not None:
+                        return Descriptor(media_type, digest, answer.content_length)
+                    raise BodyError(f"{safe_url(answer.ask.url)}: no Content-Length")
+            except (RegistryError, AuthError, TransportError) as error:
+                failures.add(error)
+        raise failures.worst()
+
+    def signed(self, descriptor: Descriptor) -> bytes:
+        """A signed manifest: its bytes don't have its digest, so it is neither stored nor verified."""
+        failures = Failures()
+        for host in self.hosts:
+            try:
+                last = host is self.hosts[-1]
+                accept = f"{descriptor.media_type}, */*"
+                with self.remote.ask(
+                    host, "GET", "manifests", descriptor.digest, accept=accept, last=last
+                ) as answer:
+                    return answer.read(self.config.max_manifest_size)
+            except (RegistryError, AuthError, TransportError) as error:
+                failures.add(error)
+        raise failures.worst()
+
+    def fetch(self, descriptor: Descriptor) -> None:
+        """Have the content in the store; nothing is asked of anybody when it is there already."""
+        with self.store.ingest(descriptor, wait=self.cancellation.wait) as ingest:
+            if ingest.present:
+                return
+            if descriptor.data is not None and len(descriptor.data) == descriptor.size:
+                ingest.restart()
+                ingest.write(descriptor.data)
+                ingest.commit()
+                return
+            self.download(descriptor, ingest)
+
+    def download(self, descriptor: Descriptor, ingest: Ingest) -> None:
+        """Try one source after the other, each going on where the one before stopped."""
+        failures = Failures()
+        for source in self.sources(descriptor):
+            again = True
+            while again:
+                # Content that an earlier pull left behind may be what is wrong: once more without.
+                again = ingest.resumed
+                try:
+                    self.drain(source, descriptor, ingest)
+                    return
+                except IntegrityError as error:
+                    # Nobody knows which part was wrong, so whoever comes next begins anew.
+                    ingest.restart()
+                    if not again:
+                        failures.add(error)
+                except (RegistryError, AuthError, TransportError) as error:
+                    again = False
+                    failures.add(error)
+        raise failures.worst()
+
+    def sources(self, descriptor: Descriptor) -> list[Source]:
+        """Where to ask, in this order: the hosts, then a foreign layer's own URLs.
+
+        Only layers that may not be redistributed have a use for URLs; for anything else they would
+        let a manifest choose whom this machine talks to (Q-31).
+        """
+        urls = self.foreign_urls(descriptor)
+        hosts = list(self.hosts)
+        return [
+            *(Source(host, last=not urls and host is hosts[-1]) for host in hosts),
+            *(Source(url=url, last=url is urls[-1]) for url in urls),
+        ]
+
+    def foreign_urls(self, descriptor: Descriptor) -> list[str]:
+        """The descriptor's URLs that may be asked."""
+        if not is_foreign_type(descriptor.media_type):
+            return []
+        return [url for url in descriptor.urls if url.startswith(("https://", "http://"))]
+
+    def drain(self, source: Source, descriptor: Descriptor, ingest: Ingest) -> None:
+        """Read from one source until the content is complete, resuming; then verify and publish."""
+        budget = self.config.resume_budget
+        idle = 0
+        while ingest.remaining or not ingest.offset:
+            before = ingest.offset
+            try:
+                with self.open(source, descriptor, ingest.offset) as answer:
+                    if not self.position(answer, ingest):
+                        raise BodyError(f"{safe_url(answer.ask.url)}: not the part asked for")
+                    self.copy(answer, descriptor, ingest)
+                break
+            except BodyError as error:
+                idle = 0 if ingest.offset > before else idle + 1
+                budget -= 1
+                if not self.may_resume(error, idle, budget):
+                    raise
+                if idle:
+                    self.cancellation.wait(FIRST_PAUSE * 2 ** (idle - 1))
+        ingest.commit()
+
+    def open(self, source: Source, descriptor: Descriptor, offset: int) -> Answer:
+        """Ask a source for the content from `offset` on."""
+        accept = f"{descriptor.media_type}, */*"
+        if source.host is not None:
+            return self.remote.ask(
+                source.host,
+                "GET",
+                self.endpoint(descriptor),
+                descriptor.digest,
+                accept=accept,
+                offset=offset,
+                last=source.last,
+            )
+        # Somebody else's server: no credentials, no configured headers, the system's TLS (BLOB-32).
+        headers = {"Accept": accept} | ({"Range": f"bytes={offset}-"} if offset else {})
+        answer = self.remote.transport.send(Ask("GET", source.url, headers))
+        if answer.status in (200, 206) or (answer.status == 416 and offset):
+            return answer
+        answer.close()
+        kind = NotFound if answer.status == 404 else RegistryError
+        where = safe_url(answer.ask.url)
+        raise kind(f"blob {descriptor.digest}", status=answer.status, host=where)
+
+    def endpoint(self, descriptor: Descriptor) -> str:
+        """Manifests have an endpoint of their own."""
+        return "manifests" if descriptor.media_type in INDEX_TYPES | MANIFEST_TYPES else "blobs"
+
+    # The parts of a body.
+
+    def position(self, answer: Answer, ingest: Ingest) -> bool:
+        """Make the ingest fit the body that comes; False when it is no use, and start anew.
+
+        A body with a content coding can't be continued: the range counts coded bytes (BLOB-18).
+        """
+        if answer.status == 206 and ingest.offset and not answer.coding:
+            if self.is_rest(answer, ingest):
+                return True
+        elif answer.status == 200:
+            return True
+        ingest.restart()
+        return False
+
+    def is_rest(self, answer: Answer, ingest: Ingest) -> bool:
+        """Whether a 206 begins at the byte asked for and is of content of the right size."""
+        match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
+        if match is None or int(match[1]) != ingest.offset:
+            return False
+        return match[3] == "*" or int(match[3]) == ingest.descriptor.size
+
+    def copy(self, answer: Answer, descriptor: Descriptor, ingest: Ingest) -> None:
+        """Write a body into the ingest, past what is there already when it begins at byte 0."""
+        skip = self.prefix(answer, ingest)
+        self.check_promise(answer, descriptor)
+        for chunk in answer.chunks():
+            if skip:
+                skipped = min(skip, len(chunk))
+                skip -= skipped
+                chunk = chunk[skipped:]
+            if chunk:
+                ingest.write(chunk)
+        if ingest.remaining and (answer.status == 206 or not answer.ends_itself):
+            raise BodyError(f"{safe_url(answer.ask.url)}: only a part of the content came")
+        # A whole body that kept its own promise and is too short would be no longer another time.
+
+    def prefix(self, answer: Answer, ingest: Ingest) -> int:
+        """How many bytes of the body are known already: all so far, when Range was ignored."""
+        return ingest.offset if answer.status == 200 else 0
+
+    def check_promise(self, answer: Answer, descriptor: Descriptor) -> None:
+        """Refuse a whole body whose own headers say that it isn't the content, before reading."""
+        length = answer.content_length
+        whole = answer.status == 200 and not answer.coding
+        if whole and length is not None and length != descriptor.size:
+            raise SizeMismatch(
+                f"{descriptor.digest} should have {descriptor.size} bytes, "
+                f"but {safe_url(answer.ask.url)} promises {length}"
+            )
+
+    def may_resume(self, error: BodyError, idle: int, budget: int) -> bool:
+        """Whether a broken body is asked for again: within the budget, and while bytes come."""
+        return budget > 0 and idle <= self.config.resume_attempts

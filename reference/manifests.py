@@ -1,0 +1,165 @@
+"""Manifests, indexes and configs: JSON that is refused where two readers could differ on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reference.descriptors import (
+    CONFIG_TYPES,
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Descriptor,
+    check_digest,
+    is_layer_type,
+)
+from reference.errors import (
+    AmbiguousManifest,
+    InvalidDescriptor,
+    ManifestError,
+    UnsupportedMediaType,
+)
+
+
+@dataclass(frozen=True)
+class Index:
+    """A list of manifests (or further indexes), in the order of the document."""
+
+    entries: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One image: its config and its layers, the lowest first."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What a pull needs of an image's config."""
+
+    platform: Mapping[str, Any]
+    diff_ids: tuple[str, ...]
+
+
+class Manifests:
+    """Reads the documents of an image."""
+
+    def read(self, data: bytes, descriptor: Descriptor) -> Index | Manifest:
+        """The document of `descriptor`; its media type says what it has to be."""
+        if descriptor.media_type not in INDEX_TYPES | MANIFEST_TYPES:
+            raise UnsupportedMediaType(
+                f"{descriptor.digest} is {descriptor.media_type or 'of no type'}: not an image"
+            )
+        document = self.parse(data, descriptor.digest)
+        self.check_media_type(document, descriptor)
+        self.check_unambiguous(document, descriptor)
+        if document.get("schemaVersion", 2) != 2:
+            raise ManifestError(f"{descriptor.digest} has a schemaVersion other than 2")
+        if descriptor.media_type in INDEX_TYPES:
+            return Index(self.entries(document, descriptor))
+        return self.image(document, descriptor)
+
+    def parse(self, data: bytes, digest: str) -> dict[str, Any]:
+        """Read JSON; an object, and no name twice in any object of it."""
+        try:
+            document = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+        except AmbiguousManifest as error:
+            raise AmbiguousManifest(f"{digest} {error}") from None
+        except (ValueError, RecursionError):
+            raise ManifestError(f"{digest} is not JSON") from None
+        if not isinstance(document, dict):
+            raise ManifestError(f"{digest} is not a JSON object")
+        return document
+
+    def check_media_type(self, document: Mapping[str, Any], descriptor: Descriptor) -> None:
+        """The type inside the document must be the one it was served as (MAN-17)."""
+        inside = document.get("mediaType")
+        if inside not in (None, "", descriptor.media_type):
+            raise AmbiguousManifest(
+                f"{descriptor.digest} was served as {descriptor.media_type} but says it is {inside}"
+            )
+
+    def check_unambiguous(self, document: Mapping[str, Any], descriptor: Descriptor) -> None:
+        """A document must be one thing only, whoever reads it (CVE-2021-41190, MAN-18, MAN-19)."""
+        if descriptor.media_type in INDEX_TYPES:
+            foreign = document.keys() & {"config", "layers", "fsLayers"}
+        else:
+            foreign = document.keys() & {"manifests", "fsLayers"}
+        if foreign:
+            names = ", ".join(sorted(foreign))
+            raise AmbiguousManifest(
+                f"{descriptor.digest} is {descriptor.media_type} but has {names}"
+            )
+
+    def entries(
+        self, document: Mapping[str, Any], descriptor: Descriptor
+    ) -> tuple[Descriptor, ...]:
+        """The descriptors of an index. A broken one is passed over: it can't be what is pulled."""
+        found = []
+        for entry in _list(document.get("manifests"), "manifests", descriptor.digest):
+            try:
+                found.append(Descriptor.from_json(entry))
+            except InvalidDescriptor:
+                continue
+        return tuple(found)
+
+    def image(self, document: Mapping[str, Any], descriptor: Descriptor) -> Manifest:
+        """The config and the layers of a manifest."""
+        config = Descriptor.from_json(document.get("config"))
+        if config.media_type not in CONFIG_TYPES:
+            raise UnsupportedMediaType(
+                f"the config of {descriptor.digest} is {config.media_type}: not an image's"
+            )
+        layers = tuple(
+            Descriptor.from_json(layer)
+            for layer in _list(document.get("layers"), "layers", descriptor.digest)
+        )
+        for layer in layers:
+            if not is_layer_type(layer.media_type):
+                raise UnsupportedMediaType(
+                    f"layer {layer.digest} is {layer.media_type}: not a file system layer"
+                )
+        return Manifest(config, layers)
+
+    def config(self, data: bytes, manifest: Manifest) -> ImageConfig:
+        """The config of an image; as many diff ids as layers (LAYER-34, image-spec config)."""
+        digest = manifest.config.digest
+        document = self.parse(data, digest)
+        rootfs = document.get("rootfs")
+        if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
+            raise ManifestError(f"config {digest} has no rootfs of type layers")
+        diff_ids = tuple(
+            check_digest(value) for value in _list(rootfs.get("diff_ids"), "diff_ids", digest)
+        )
+        if len(diff_ids) != len(manifest.layers):
+            raise ManifestError(
+                f"config {digest} has {len(diff_ids)} diff_ids "
+                f"for {len(manifest.layers)} layers: mismatched image rootfs and manifest layers"
+            )
+        return ImageConfig(document, diff_ids)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise AmbiguousManifest(f"has {name!r} twice")
+        found[name] = value
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _list(value: object, name: str, digest: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ManifestError(f"{name} of {digest} is not a list")
+    return value
