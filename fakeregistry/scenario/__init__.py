@@ -1,5 +1,6 @@
 """Scenario files: a world, a pull and what is expected of it, in TOML."""
 
+from .build import Built, Stage, Teller, build
 from .find import find, shipped
 from .model import (
     AuthPart,
@@ -20,6 +21,7 @@ from .reader import Problem, ScenarioError
 
 __all__ = [
     "AuthPart",
+    "Built",
     "ExpectPart",
     "ImagePart",
     "IncidentPart",
@@ -32,7 +34,10 @@ __all__ = [
     "RulePart",
     "Scenario",
     "ScenarioError",
+    "Stage",
     "TargetPart",
+    "Teller",
+    "build",
     "find",
     "load",
     "shipped",

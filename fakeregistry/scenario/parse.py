@@ -143,8 +143,9 @@ class _Reading(WorldReader):
     def _expect(self, table: Table | None) -> ExpectPart | None:
         if table is None:
             return None
+        named = table.has("outcome")
         outcome = table.choice("outcome", OUTCOMES, "")
-        if not outcome:
+        if not outcome and not named:
             table.problem("outcome", f"[expect] needs outcome = one of {', '.join(OUTCOMES)}")
         untouched = table.texts("untouched")
         for host in untouched:

@@ -77,9 +77,10 @@ class Source:
         try:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            found = re.search(r" \(at line (\d+), column \d+\)$", str(error))
-            line = int(found[1]) if found else 0
-            message = str(error)[: found.start()] if found else str(error)
+            where = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
+            message = str(error)[: where.start()] if where else str(error)
+            last = len(text.splitlines())
+            line = int(where[1] or last) if where else 0
             raise ScenarioError([Problem(self.file, line, f"not TOML: {message}")]) from None
         self._lines = _lines_of(text)
         self.top = Table(self, data, ())

@@ -56,7 +56,10 @@ class WorldReader:
             table.problem("auth", 'auth must be "basic", "bearer", or a table with scheme')
             return None
         inner = Table(self.source, value, (*table.place, "auth"))
+        named = inner.has("scheme")
         scheme = inner.choice("scheme", ("basic", "bearer"), "")
+        if not scheme and named:
+            return None
         if not scheme:
             inner.problem("scheme", 'auth needs scheme = "basic" or "bearer"')
             return None
@@ -130,8 +133,9 @@ class WorldReader:
 
     def target(self, table: Table) -> TargetPart:
         """Read the keys that say which requests are meant; the rest is left in the table."""
+        named = table.has("on")
         on = table.choice("on", TARGETS, "")
-        if not on:
+        if not on and not named:
             table.problem("", f"a target needs on = one of {', '.join(TARGETS)}")
         registry = table.text("registry", "origin")
         self.known_registry(table, "registry", registry)

@@ -1,0 +1,226 @@
+"""Builds the world of a scenario on registries: content, certificates, auth, rules.
+
+Whoever judges pullers builds the same world twice: as the file says, and honest. What is a lie is
+handed to a *teller*, which picks the false value or the true one; a rule that is a lie is left out
+of an honest world (a rule with ``lie = false`` belongs to both).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from fakeregistry.content import (
+    File,
+    ImageSpec,
+    IndexSpec,
+    Layer,
+    Schema1Spec,
+    Spec,
+    a_layer,
+    an_image,
+    an_index,
+)
+from fakeregistry.placed import Image
+from fakeregistry.rules import Rule
+from fakeregistry.targets import (
+    Target,
+    any_request,
+    blob,
+    challenge,
+    config,
+    foreign_url,
+    manifest,
+    ping,
+    redirect_target,
+    token,
+)
+from fakeregistry.tokens import basic, bearer
+from fakeregistry.topology import Registries
+
+from .model import ImagePart, LayerPart, RegistryPart, RulePart, Scenario, TargetPart
+
+DEFAULT_PLATFORM = "linux/amd64"
+
+Teller = Callable[[str, Any, Any, str], Any]
+"""``tell(words, false, true, where)``: the value that this world has.
+
+``words`` complete 'in this world, …'; ``where`` is ``content`` or ``certificate``.
+"""
+
+
+class Stage(Protocol):
+    """Who hands out registries by name."""
+
+    def registry(self, name: str = ...) -> Any:
+        """The registry with that name, made when first asked for."""
+        ...
+
+
+@dataclass
+class Built:
+    """A world that stands: what was placed, and the rules with their handles."""
+
+    scenario: Scenario
+    stage: Stage
+    images: dict[str, Image] = field(default_factory=dict)
+    rules: list[tuple[RulePart, Rule]] = field(default_factory=list)
+
+    def spec(self, image_id: str, platform: str | None = None) -> ImageSpec | Schema1Spec:
+        """The one image that a puller for this platform (None: the scenario's) should arrive at."""
+        spec = self.images[image_id].spec
+        if not isinstance(spec, IndexSpec):
+            return spec
+        pull = self.scenario.pull
+        wanted = platform or (pull.platform if pull else None) or DEFAULT_PLATFORM
+        return spec.image(wanted)
+
+    def target(self, part: TargetPart) -> Target:
+        """The target that a part of the file names."""
+        if part.image is None or part.on in _PLAIN:
+            return _PLAIN.get(part.on, blob)()
+        placed = self.images[part.image]
+        if part.on == "manifest":
+            chosen = self.spec(part.image, part.platform) if part.platform else placed
+            target = manifest(chosen)
+            return {"tag": target.by_tag, "digest": target.by_digest}.get(part.by or "", target)
+        spec = self.spec(part.image, part.platform)
+        if part.on == "config":
+            return config() if isinstance(spec, Schema1Spec) else config(spec)
+        layer = None if part.layer is None else spec.layers[part.layer]
+        return _OF_LAYER[part.on](layer)
+
+    def seen(self, part: TargetPart) -> list[Any]:
+        """The exchanges so far that a part of the file means, oldest first."""
+        host = self.stage.registry(part.registry)
+        return list(host.requests(self.target(part), **conditions(part)))
+
+
+_PLAIN: Mapping[str, Callable[[], Target]] = {
+    "token": token,
+    "ping": ping,
+    "challenge": challenge,
+    "any_request": any_request,
+}
+_OF_LAYER: Mapping[str, Callable[[Any], Target]] = {
+    "blob": blob,
+    "redirect_target": redirect_target,
+    "foreign_url": foreign_url,
+}
+
+
+def conditions(part: TargetPart) -> dict[str, Any]:
+    """The conditions beside a target, as rules and queries take them."""
+    said = {
+        "method": part.method,
+        "range": part.range,
+        "authorized": part.authorized,
+        "header": dict(part.header) or None,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def build(
+    scenario: Scenario,
+    registries: Registries,
+    *,
+    honest: bool = False,
+    stage: Stage | None = None,
+    tell: Teller | None = None,
+) -> Built:
+    """Build the scenario's world.
+
+    ``honest``: every lie made true. ``stage`` hands out the registries (default: ``registries``
+    itself); one whose registries have a method ``given`` gets the rules that are no lie by it.
+    ``tell`` decides about each lie in content and certificates (default: by ``honest``).
+    """
+    stage = registries if stage is None else stage
+    tell = tell or (lambda words, false, true, where: true if honest else false)
+    built = Built(scenario, stage)
+    for part in scenario.registries:
+        _set_up(stage.registry(part.name), part, registries, tell)
+    for number, image in enumerate(scenario.images):
+        spec = spec_of(image, tell, number)
+        placed = [stage.registry(name).add(spec, image.name, image.tag) for name in image.registry]
+        built.images[image.id] = placed[0]
+    for rule in scenario.rules:
+        if honest and rule.lie:
+            continue
+        built.rules.append((rule, _install(built, rule)))
+    return built
+
+
+def _set_up(host: Any, part: RegistryPart, registries: Registries, tell: Teller) -> None:
+    if part.tls is not None:
+        certificates, asked = registries.certificates, part.client_certificate
+        chosen = certificates.get("valid", client_certificate_required=asked)
+        if part.tls != "valid":
+            false = certificates.get(part.tls, client_certificate_required=asked)
+            words = f"the certificate of {part.name} is {part.tls.replace('_', ' ')}"
+            chosen = tell(words, false, chosen, "certificate")
+        host.tls = chosen
+    if part.auth is not None:
+        if part.auth.scheme == "basic":
+            host.auth = basic(part.auth.user)
+        else:
+            host.auth = bearer(part.auth.user, realm=part.auth.realm)
+
+
+def spec_of(part: ImagePart, tell: Teller, number: int = 0) -> Spec:
+    """The content of an ``[[image]]``; ``number`` keeps images of one file apart."""
+    platforms = part.platforms or (DEFAULT_PLATFORM,)
+    docker = part.form != "oci"
+    images = []
+    for platform in platforms:
+        # Layers of two platforms, or of two images, are not the same in real life either.
+        mark = "" if len(platforms) == 1 and number == 0 else f"{part.id} {platform}"
+        layers = _layers(part, tell, mark)
+        images.append(an_image(layers, platform=platform, docker=docker))
+    if part.form == "schema1":
+        return Schema1Spec(images[0], name=part.name, tag=part.tag)
+    return images[0] if not part.platforms else an_index(*images, docker=docker)
+
+
+def _layers(part: ImagePart, tell: Teller, mark: str) -> list[Layer]:
+    made: list[Layer] = []
+    for number, layer in enumerate(part.layers):
+        if layer.same_as is not None:
+            made.append(made[layer.same_as])
+            continue
+        truth = a_layer(
+            number, size=layer.size, compression=layer.compression, members=layer.members
+        )
+        if mark:
+            truth = replace(truth, entries=(*truth.entries, File("app/of", mark)))
+        if layer.lie:
+            said = ", ".join(f"{key} {value!r}" for key, value in layer.lie.items())
+            words = f"layer {number} of {part.id} has a false {said}"
+            made.append(tell(words, _lying(truth, layer), truth, "content"))
+        else:
+            made.append(truth)
+    return made
+
+
+def _lying(truth: Layer, part: LayerPart) -> Layer:
+    lie = part.lie
+    names = {"size": "size", "digest": "digest", "media_type": "mediaType"}
+    return replace(
+        truth,
+        declared={names[key]: value for key, value in lie.items() if key in names},
+        declared_diff_id=lie.get("diff_id"),
+        cut=lie.get("cut"),
+        trailing=lie.get("trailing", "").encode(),
+    )
+
+
+def _install(built: Built, part: RulePart) -> Rule:
+    host = built.stage.registry(part.target.registry)
+    install = host.on if part.lie else getattr(host, "given", host.on)
+    # In a judge's honest world this is something like a rule: it takes the same words.
+    rule: Rule = install(built.target(part.target), **conditions(part.target))
+    rule.add(*part.faults)
+    if part.window != "always":
+        getattr(rule, part.window)(part.count)
+    rule.per(part.per)
+    if part.bait:
+        rule.bait()
+    return rule
