@@ -90,7 +90,7 @@ class Fetcher:
         raise failures.worst()
 
     def signed(self, descriptor: Descriptor) -> bytes:
-        """A signed manifest: its bytes don't have its digest, so it is neither stored nor verified."""
+        """A signed manifest: its bytes haven't its digest, so it is neither stored nor verified."""
         failures = Failures()
         for host in self.hosts:
             try:

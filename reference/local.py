@@ -1,0 +1,127 @@
+"""What can be done with images that are here already, without asking anybody."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reference.config import Config
+from reference.descriptors import Descriptor
+from reference.errors import ManifestError, StoreError
+from reference.images import Image, ImageStore
+from reference.layers import LayerApplier
+from reference.manifests import Manifest, Manifests
+from reference.names import Names
+from reference.platforms import Platform, PlatformMatcher
+from reference.snapshots import Snapshots
+from reference.store import Store, disk
+
+_IMAGE_ID = re.compile(r"(?:sha256:)?(?P<hex>[0-9a-f]{64})")
+REF_NAME = "org.opencontainers.image.ref.name"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The image that a root descriptor has for a platform."""
+
+    target: Descriptor
+    descriptor: Descriptor
+    manifest: Manifest
+
+
+class Local:
+    """The store, the unpacked images and the records of one root folder."""
+
+    names = Names
+    platforms = PlatformMatcher
+    manifests = Manifests
+    store = Store
+    layers = LayerApplier
+    snapshots = Snapshots
+    images = ImageStore
+
+    def __init__(self, config: Config, root: Path) -> None:
+        self.config = config
+        self.root = root
+        self.content = self.store(root)
+        self.records = self.images(root)
+        self.unpacked = self.snapshots(root, self.layers)
+
+    def status(self, reference: str) -> Image | None:
+        """The record of an image, by a name as a user types it or by its id; None without one."""
+        if match := _IMAGE_ID.fullmatch(reference):
+            return self.records.get(f"sha256:{match['hex']}")
+        return self.records.get(str(self.names().parse(reference)))
+
+    def remove(self, reference: str) -> bool:
+        """Remove a record; its content stays until it is collected. False when there was none."""
+        image = self.status(reference)
+        return image is not None and self.records.remove(image.name)
+
+    def unpack(self, reference: str, directory: Path, *, platform: str | None = None) -> Path:
+        """Apply the layers of an image that is here to `directory`."""
+        found = self.here(reference, platform)
+        config = self.manifests().config(self.read(found.manifest.config), found.manifest)
+        with disk(f"cannot make {directory}"):
+            directory.mkdir(parents=True, exist_ok=True)
+        self.unpacked.apply(
+            directory, self.content, found.manifest, config, lambda layer: None, lambda: None
+        )
+        return directory
+
+    def export_layout(
+        self, reference: str, directory: Path, *, platform: str | None = None
+    ) -> Path:
+        """Write the image for one platform as an OCI image layout (image-spec image-layout)."""
+        found = self.here(reference, platform)
+        manifest = found.manifest
+        entry = replace(found.descriptor, annotations={REF_NAME: reference}, platform=None)
+        index = {"schemaVersion": 2, "manifests": [entry.to_json()]}
+        with disk(f"cannot write a layout to {directory}"):
+            for descriptor in (found.descriptor, manifest.config, *manifest.layers):
+                source = self.content.path(descriptor.digest)
+                target = directory / "blobs" / Path(*descriptor.digest.split(":"))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if not target.exists():
+                    shutil.copyfile(source, target)
+            (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+            (directory / "index.json").write_text(json.dumps(index))
+        return directory
+
+    def platform(self, text: str | None) -> Platform:
+        """The platform asked for: this call's, the configuration's, or this machine's."""
+        text = text or self.config.platform
+        return Platform.parse(text) if text else Platform.here()
+
+    def here(self, reference: str, platform: str | None) -> Found:
+        """Find an image in the store; StoreError when it, or a part of it, isn't there."""
+        image = self.status(reference)
+        if image is None:
+            raise StoreError(f"no image {reference}")
+        return self.find(image.target, self.platforms(self.platform(platform)), self.read)
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """A document out of the store."""
+        return self.content.read(descriptor.digest, self.config.max_manifest_size)
+
+    def find(
+        self,
+        target: Descriptor,
+        matcher: PlatformMatcher,
+        read: Callable[[Descriptor], bytes],
+    ) -> Found:
+        """Follow indexes from `target` down to the image for the platform.
+
+        `read` brings a document; only those on the way are asked for (IDX-01, IDX-10, IDX-11).
+        """
+        descriptor = target
+        for _ in range(self.config.max_index_depth + 1):
+            document = self.manifests().read(read(descriptor), descriptor)
+            if isinstance(document, Manifest):
+                return Found(target, descriptor, document)
+            descriptor = matcher.choose(document.entries, descriptor.digest)
+        raise ManifestError(f"indexes in {target.digest} are nested too deeply")

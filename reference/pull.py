@@ -1,0 +1,204 @@
+"""The whole pull on one page, in the order of the seed's PullImage.
+
+Normalise the name, parse the settings, choose the snapshotter, find the hosts, start to watch the
+progress, resolve, fetch what the platform needs while the layers are applied in order, and only
+then write the records that make the image visible: by its id, its tag and its digest.
+
+`Puller`'s attributes are the classes that do each part. Whoever wants one decision taken otherwise
+subclasses the part, and names it in a subclass of `Puller`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reference.auth import Authorizer
+from reference.config import Request
+from reference.descriptors import SCHEMA1_TYPES, Descriptor
+from reference.downloads import Downloads
+from reference.errors import Cancelled, NoMatchingPlatform
+from reference.fetch import Fetcher
+from reference.hosts import Host, Hosts
+from reference.local import Found, Local
+from reference.manifests import ImageConfig, Manifest
+from reference.names import Name
+from reference.platforms import Platform, PlatformMatcher
+from reference.progress import Cancellation, ProgressReporter
+from reference.remote import Remote
+from reference.resolve import Resolved, Resolver
+from reference.schema1 import Schema1Converter
+from reference.transport import Transport
+
+MANAGED = {"io.cri-containerd.image": "managed"}
+"""The label of an image that a pull made, as containerd's CRI sets it."""
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull ended with."""
+
+    name: str
+    """The normalised name that was pulled."""
+    image_id: str
+    """The digest of the image's config."""
+    digest: str
+    """The digest that the name stands for: of the index, if it is one."""
+    manifest: Descriptor
+    """The manifest of the platform's image."""
+    repo_tag: str
+    """Empty for a pull by digest."""
+    repo_digest: str
+    """Empty for schema 1 by tag: the converted manifest's digest means nothing to a registry."""
+    rootfs: Path | None = None
+    """Where the layers were applied; None for a pull that only fetches."""
+
+
+class Puller(Local):
+    """Pulls images into the store at `root`. Any number of pulls may run at a time."""
+
+    hosts = Hosts
+    authorizer = Authorizer
+    transport = Transport
+    remote = Remote
+    resolver = Resolver
+    fetcher = Fetcher
+    downloads = Downloads
+    progress = ProgressReporter
+    schema1 = Schema1Converter
+
+    def pull(self, request: Request, *, cancellation: Cancellation | None = None) -> Pulled:
+        """Pull one image. Raises PullError; `cancellation` ends it from another thread."""
+        name = self.names().parse(request.image)
+        matcher = self.platforms(self.platform(request.platform))
+        hosts = self.hosts(self.config)
+        candidates = hosts.of(name.domain)
+        cancellation = cancellation or Cancellation()
+        with (
+            self.progress(self.config, str(name), cancellation) as reporter,
+            self.deadline(cancellation),
+            self.transport(self.config, cancellation, reporter) as transport,
+        ):
+            authorizer = self.authorizer(transport, request.auth)
+            remote = self.remote(self.config, transport, authorizer, name)
+            resolver = self.resolver(self.config, remote)
+            fetcher = self.fetcher(self.config, remote, hosts.for_content(candidates), self.content)
+            resolved = resolver.resolve(name, self.deciding(hosts, candidates, name))
+            schema1 = resolved.descriptor.media_type in SCHEMA1_TYPES
+            found = (
+                self.converted(resolved, fetcher)
+                if schema1
+                else self.fetched(resolved, matcher, fetcher)
+            )
+            rootfs = self.fetch_and_unpack(found, matcher, fetcher, request)
+            cancellation.check()
+        return self.record(name, found, rootfs, schema1=schema1)
+
+    # Before the first request.
+
+    def deciding(self, hosts: Hosts, candidates: tuple[Host, ...], name: Name) -> tuple[Host, ...]:
+        """Who may be asked what the name stands for: content has a digest, a tag needs trust."""
+        return hosts.for_content(candidates) if name.digest else hosts.for_tags(candidates)
+
+    @contextmanager
+    def deadline(self, cancellation: Cancellation) -> Iterator[None]:
+        """Cancel when the whole pull takes longer than it may."""
+        limit = self.config.timeout
+        if limit is None:
+            yield
+            return
+        timer = threading.Timer(limit, cancellation.cancel, [Cancelled(f"timeout of {limit:g}s")])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    # The documents.
+
+    def fetched(self, resolved: Resolved, matcher: PlatformMatcher, fetcher: Fetcher) -> Found:
+        """The image for the platform, with the documents that lead to it in the store."""
+        if resolved.body is not None:
+            fetcher.keep(resolved.descriptor, resolved.body)
+        return self.find(resolved.descriptor, matcher, fetcher.document)
+
+    def converted(self, resolved: Resolved, fetcher: Fetcher) -> Found:
+        """Turn a schema 1 manifest into an OCI one, which is then the image."""
+        body = resolved.body or fetcher.signed(resolved.descriptor)
+
+        def fetch_all(blobs: Iterable[Descriptor]) -> None:
+            with self.concurrent(fetcher) as downloads:
+                downloads.start(blobs)
+                downloads.wait_all()
+
+        converter = self.schema1(self.content, fetcher.describe, fetch_all)
+        target = converter.convert(body, resolved.descriptor)
+        document = self.manifests().read(self.content.read(target.digest), target)
+        assert isinstance(document, Manifest)
+        return Found(target, target, document)
+
+    # The content.
+
+    def concurrent(self, fetcher: Fetcher) -> Downloads:
+        """Threads that fetch blobs."""
+        return self.downloads(
+            fetcher.fetch, self.config.max_concurrent_downloads, fetcher.cancellation
+        )
+
+    def fetch_and_unpack(
+        self, found: Found, matcher: PlatformMatcher, fetcher: Fetcher, request: Request
+    ) -> Path | None:
+        """Fetch config and layers; apply each layer as soon as it and those below are there."""
+        manifest = found.manifest
+        with self.concurrent(fetcher) as downloads:
+            downloads.start((manifest.config, *manifest.layers))
+            downloads.wait(manifest.config)
+            config = self.read_config(found, matcher)
+            rootfs = None
+            if request.unpack:
+                rootfs = self.unpacked.prepare(
+                    self.content, manifest, config, downloads.wait, fetcher.cancellation.check
+                )
+            downloads.wait_all()
+        return rootfs
+
+    def read_config(self, found: Found, matcher: PlatformMatcher) -> ImageConfig:
+        """The config; of an index's entry without a platform it must say that it fits (IDX-07)."""
+        manifest = found.manifest
+        config = self.manifests().config(self.read(manifest.config), manifest)
+        chosen_blindly = found.descriptor is not found.target and found.descriptor.platform is None
+        if chosen_blindly and not matcher.matches(Platform.from_json(config.platform)):
+            raise NoMatchingPlatform(
+                f"no match for platform {matcher.platform}: {found.descriptor.digest} "
+                f"is for {Platform.from_json(config.platform)}"
+            )
+        return config
+
+    # The records.
+
+    def record(self, name: Name, found: Found, rootfs: Path | None, *, schema1: bool) -> Pulled:
+        """Make the image visible: only now, when all of it is here."""
+        image_id = found.manifest.config.digest
+        repo_tag = str(name) if name.tag else ""
+        repo_digest = self.repo_digest(name, found.target, schema1=schema1)
+        for record in filter(None, (image_id, repo_tag, repo_digest)):
+            self.records.put(record, found.target, MANAGED)
+        return Pulled(
+            name=str(name),
+            image_id=image_id,
+            digest=found.target.digest,
+            manifest=found.descriptor,
+            repo_tag=repo_tag,
+            repo_digest=repo_digest,
+            rootfs=rootfs,
+        )
+
+    def repo_digest(self, name: Name, target: Descriptor, *, schema1: bool) -> str:
+        """The name by which the registry gives exactly this image again."""
+        if name.digest:
+            return str(name)
+        return "" if schema1 else f"{name.repository}@{target.digest}"

@@ -1,0 +1,102 @@
+"""Unpacked images: one plain folder for each, named by what was applied in it.
+
+    <root>/snapshots/<algorithm>-<hex>   the files of all layers up to that chain id
+    <root>/snapshots/.new-…              one that is being made
+
+A folder gets its name when the last layer is in it and every diff id was right, so one that can be
+found is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from reference.descriptors import Descriptor, digest_of
+from reference.layers import LayerApplier
+from reference.manifests import ImageConfig, Manifest
+from reference.rootfs import remove_tree
+from reference.store import Store, disk
+
+EMPTY_CHAIN = digest_of(b"")
+"""Stands for the chain id of no layers at all, which has none."""
+
+
+def chain_id(diff_ids: Sequence[str]) -> str:
+    """The name of a stack of layers (image-spec config, "Layer ChainID")."""
+    chain = EMPTY_CHAIN
+    for number, diff_id in enumerate(diff_ids):
+        chain = digest_of(f"{chain} {diff_id}".encode()) if number else diff_id
+    return chain
+
+
+class Snapshots:
+    """The unpacked images under one root."""
+
+    def __init__(self, root: Path, layers: type[LayerApplier]) -> None:
+        self.layers = layers
+        self._folder = root / "snapshots"
+        with disk(f"cannot set up snapshots in {root}"):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def path(self, diff_ids: Sequence[str]) -> Path:
+        """Where the image with these layers is, or would be."""
+        return self._folder / chain_id(diff_ids).replace(":", "-")
+
+    def prepare(
+        self,
+        store: Store,
+        manifest: Manifest,
+        config: ImageConfig,
+        wait: Callable[[Descriptor], None],
+        check: Callable[[], None],
+    ) -> Path:
+        """Have the image unpacked; `wait` returns when a layer's blob is in the store.
+
+        `check` is called often and may raise, to stop at once. A folder that isn't complete is
+        removed again, whatever went wrong.
+        """
+        target = self.path(config.diff_ids)
+        if target.is_dir():
+            return target
+        with disk(f"cannot make a folder in {self._folder}"):
+            made = Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
+        try:
+            made.chmod(0o755)
+            self.apply(made, store, manifest, config, wait, check)
+            # Another pull of the same image may have been faster: its folder is as good.
+            with disk(f"cannot publish {target}"), suppress(FileExistsError):
+                self.publish(made, target)
+        finally:
+            if made.exists():
+                remove_tree(made)
+        return target
+
+    def apply(
+        self,
+        folder: Path,
+        store: Store,
+        manifest: Manifest,
+        config: ImageConfig,
+        wait: Callable[[Descriptor], None],
+        check: Callable[[], None],
+    ) -> None:
+        """Apply the layers to `folder`, the lowest first, each with its diff id verified."""
+        applier = self.layers(folder, check=check)
+        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+            wait(layer)
+            check()
+            applier.apply(store.path(layer.digest), layer.media_type, diff_id)
+
+    def publish(self, made: Path, target: Path) -> None:
+        """Give a complete folder its name; FileExistsError when there is one already."""
+        try:
+            os.rename(made, target)
+        except OSError as error:
+            # rename() says ENOTEMPTY where a folder of that name has files in it.
+            if target.is_dir():
+                raise FileExistsError(str(target)) from error
+            raise
