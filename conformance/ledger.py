@@ -7,11 +7,11 @@ than recorded is ``news``. A pattern that matches no case at all is an error.
 
 from __future__ import annotations
 
+import datetime
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -45,13 +45,13 @@ class Entry:
     case: str
     verdict: str
     reason: str
-    date: date
+    date: datetime.date
     kind: str = ""
     versions: str = ""
     link: str = ""
-    embargo: date | None = None
+    embargo: datetime.date | None = None
 
-    def withheld(self, today: date) -> bool:
+    def withheld(self, today: datetime.date) -> bool:
         """Whether the embargo still holds."""
         return self.embargo is not None and today < self.embargo
 
@@ -87,7 +87,7 @@ class Ledger:
             for number, fields in enumerate(document.get("entry", ()), 1)
         ]
         for entry in entries:
-            if not any(fnmatchcase(id, entry.case) for id in ids):
+            if not any(fnmatchcase(key, entry.case) for key in ids):
                 raise LedgerError(f"{name}: the pattern {entry.case!r} matches no case")
         return cls(tuple(entry for entry in entries if in_range(version, entry.versions)))
 
@@ -124,7 +124,7 @@ def _entry(fields: Mapping[str, Any], where: str) -> Entry:
     if fields["verdict"] != "inconclusive" and kind not in FAILURE_KINDS:
         raise LedgerError(f"{where}: kind must be one of {', '.join(FAILURE_KINDS)}")
     for name in ("date", "embargo"):
-        if name in fields and not isinstance(fields[name], date):
+        if name in fields and not isinstance(fields[name], datetime.date):
             raise LedgerError(f"{where}: {name} must be a TOML date: 2026-11-24")
     if not str(fields["reason"]).strip():
         raise LedgerError(f"{where}: the reason is empty")

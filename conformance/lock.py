@@ -17,7 +17,9 @@ from conformance.requirements import Requirements
 
 __all__ = ["LockError", "check", "lines_of", "path", "read", "update"]
 
-_HEAD = "# Ids of cases and requirements. Written by `pullproof list --lock`; never edited by hand.\n"
+_HEAD = (
+    "# Ids of cases and requirements. Written by `pullproof list --lock`; never edited by hand.\n"
+)
 
 
 class LockError(Exception):
@@ -53,9 +55,7 @@ def read(text: str) -> dict[tuple[str, str], str]:
     return table
 
 
-def check(
-    locked: Mapping[tuple[str, str], str], now: Mapping[tuple[str, str], str]
-) -> list[str]:
+def check(locked: Mapping[tuple[str, str], str], now: Mapping[tuple[str, str], str]) -> list[str]:
     """What differs, one sentence each; empty where all is as it was locked."""
     problems = []
     for (kind, name), covers in now.items():
@@ -76,9 +76,7 @@ def check(
     return problems
 
 
-def update(
-    locked: Mapping[tuple[str, str], str], now: Mapping[tuple[str, str], str]
-) -> str:
+def update(locked: Mapping[tuple[str, str], str], now: Mapping[tuple[str, str], str]) -> str:
     """The lock's new text: what is new is added, what is gone is retired."""
     table = dict(now)
     for (kind, name), covers in locked.items():

@@ -25,8 +25,10 @@ __all__ = [
     "Results",
     "ResultsError",
     "Verdict",
+    "by_case",
     "read",
     "write",
+    "write_json",
 ]
 
 FORMAT = 1
@@ -162,8 +164,13 @@ class Results:
 
 def write(results: Results, path: Path) -> None:
     """Write the file in one step: a reader sees the old one or the new one, never a part."""
+    write_json(results.to_json(), path)
+
+
+def write_json(document: Mapping[str, Any], path: Path) -> None:
+    """Write a JSON document in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results.to_json(), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 
-__all__ = ["NEIGHBOUR", "new_seed", "salt", "valid"]
+__all__ = ["NEIGHBOUR", "new_seed", "salt", "valid", "world_salt"]
 
 NEIGHBOUR = "honest neighbour"
 """Stands for the case's id in neighbours: cases with the same honest world share one."""
@@ -27,3 +27,8 @@ def valid(seed: str) -> bool:
 def salt(seed: str, case: str) -> str:
     """What is mixed into all content of one case, so that no cache serves one from another."""
     return hashlib.sha256(f"{seed}\n{case}".encode()).hexdigest()[:16]
+
+
+def world_salt(seed: str, case: str, *, honest: bool) -> str:
+    """The salt of a case's lying world, or the one that all neighbours share."""
+    return salt(seed, NEIGHBOUR if honest else case)

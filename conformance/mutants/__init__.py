@@ -1,0 +1,1 @@
+"""Deliberately broken pullers: the proof that cases can fail (conformance/mutate.py)."""

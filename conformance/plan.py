@@ -1,0 +1,113 @@
+"""The plan of a run: chosen by the controller, read by every worker, the same for all.
+
+It is written as JSON next to the results, so that workers started by xdist need no other way to
+learn the seed, the puller and the selection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conformance import incident
+from conformance.applicability import Subject
+from conformance.case import Case, load_cases, select, validate
+from conformance.contract import Description, Puller
+from conformance.isolation import current
+from conformance.judge import Judge
+from conformance.profile import Profile, load
+from conformance.pullers import make_puller
+from conformance.requirements import load as load_requirements
+
+__all__ = ["Plan", "all_cases", "judge_for", "subject_of"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run. `cases` are ids, in order; `scenarios` files beside the shipped ones."""
+
+    puller: str
+    seed: str
+    cases: list[str]
+    out: str
+    scenarios: list[str] = field(default_factory=list)
+    bundles: bool = False
+    capabilities: list[str] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """Leave the plan for the workers."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self)), "utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """The plan that the controller left."""
+        return cls(**json.loads(path.read_text("utf-8")))
+
+    def selected(self) -> list[Case]:
+        """The cases of the plan, in its order."""
+        known = all_cases(self.scenarios)
+        return [known[key] for key in self.cases]
+
+
+def all_cases(scenarios: list[str] | None = None) -> dict[str, Case]:
+    """Every case by id: the shipped functions, the shipped scenario files, and further files."""
+    cases = load_cases()
+    cases.update(incident.load_cases(scenarios or []))
+    validate(cases.values(), load_requirements())
+    return cases
+
+
+def subject_of(profile: Profile, described: Description) -> Subject:
+    """The puller under test, from its profile and from what it says of itself."""
+    return Subject(
+        name=profile.name,
+        version=described.version,
+        roles=described.roles,
+        evidence=described.evidence,
+        capabilities=profile.capabilities | described.features,
+        released=getattr(profile, "released", None),
+        containerd=profile.family == "containerd",
+        longest_s=profile.longest_timeout_s,
+    )
+
+
+def judge_for(plan: Plan, worker: str) -> tuple[Judge, Puller]:
+    """A judge with a usable puller; raises `NotUsable` where there is none."""
+    profile = load(plan.puller)
+    puller = make_puller(profile)
+    subject = subject_of(profile, puller.describe())
+    base = Path(current().run_dir or os.environ.get("TMPDIR", "/tmp"))
+    directory = base / f"{worker}-{os.getpid()}"
+    judge = Judge(
+        subject=subject,
+        requirements=load_requirements(),
+        open_session=puller.session,
+        seed=plan.seed,
+        directory=directory,
+    )
+    return judge, puller
+
+
+def chosen(cases: dict[str, Case], patterns: list[str], level: str | None) -> list[Case]:
+    """The cases that match the patterns and, where one is given, are of that level."""
+    requirements = load_requirements()
+    found = select(cases, patterns)
+    if level is None:
+        return found
+    return [case for case in found if case.requirement(requirements).level == level]
+
+
+def header_of_machine() -> dict[str, Any]:
+    """What a reader needs to know of the machine that judged."""
+    system = os.uname()
+    return {
+        "system": system.sysname,
+        "release": system.release,
+        "machine": system.machine,
+        "cores": os.cpu_count() or 0,
+        "root": os.geteuid() == 0,
+    }

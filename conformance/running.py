@@ -1,0 +1,189 @@
+"""A run: from a plan to results and an exit status, by pytest in this process.
+
+This is the inside of `pullproof run`: what is called here is isolated already.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import conformance.cases
+from conformance import __version__
+from conformance.breaches import secrets_record
+from conformance.case import Case
+from conformance.handshake import shake_hands
+from conformance.isolation import current
+from conformance.ledger import Ledger
+from conformance.plan import Plan, all_cases, header_of_machine, judge_for
+from conformance.plugin import PLAN_VARIABLE, Collected
+from conformance.report import untested_of
+from conformance.requirements import Requirements
+from conformance.requirements import load as load_requirements
+from conformance.results import Header, Record, Results, write
+
+__all__ = ["EXIT_INCOMPLETE", "EXIT_NOT_USABLE", "Run", "exit_status", "ledger_path", "run"]
+
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, EXIT_NOTHING = 0, 1, 2, 4, 5
+EXIT_NOT_USABLE, EXIT_INCOMPLETE = 10, 11
+
+REFERENCE = "reference"
+
+
+@dataclass
+class Run:
+    """What came of a run. `problems` are ours, one line each."""
+
+    results: Results
+    ledger: Ledger
+    interrupted: bool = False
+    problems: list[str] = field(default_factory=list)
+
+
+def run(
+    plan: Plan,
+    *,
+    jobs: int = 0,
+    junit: Path | None = None,
+    on_record: Callable[[Record], None] | None = None,
+) -> Run:
+    """Judge every case of the plan. Raises `NotUsable` and `LedgerError` before anything is run."""
+    requirements = load_requirements()
+    cases = plan.selected()
+    judge, puller = judge_for(plan, "h")
+    try:
+        ledger = Ledger.read(
+            ledger_path(plan.puller, judge.subject.name),
+            judge.subject.version,
+            all_cases(plan.scenarios),
+        )
+        shake_hands(judge, puller)
+    finally:
+        shutil.rmtree(judge.directory, ignore_errors=True)
+    out = Path(plan.out)
+    shutil.rmtree(out / "bundles", ignore_errors=True)
+    header = _header(plan, judge.subject.name, judge.subject.version, cases, requirements)
+    collected = Collected(on_record)
+    interrupted = _pytest(plan, out, collected, jobs, junit)
+    results = _results(header, cases, collected, requirements, interrupted=interrupted)
+    for record in results.records:
+        record.standing = ledger.standing(record.case, record.verdict, record.kind)
+        entry = ledger.entry(record.case)
+        if entry is not None and record.standing != "expected":
+            record.ledger = {"reason": entry.reason, "link": entry.link}
+    write(results, out / "results.json")
+    return Run(results, ledger, interrupted, collected.crashes)
+
+
+def exit_status(run: Run, *, strict: bool = False) -> int:
+    """What `pullproof run` ends with (design, section 7)."""
+    if run.interrupted:
+        return EXIT_INTERRUPTED
+    if not run.results.complete:
+        return EXIT_INCOMPLETE
+    if not run.results.records:
+        return EXIT_NOTHING
+    reference = run.results.header.puller["name"] == REFERENCE
+    gating = [record for record in run.results.records if not record.tentative]
+    for record in gating:
+        if record.verdict == "error" or record.standing in ("news", "stale"):
+            return EXIT_FAILED
+        if record.standing != "new":
+            continue
+        if record.verdict == "fail" or (record.verdict == "deviates" and strict):
+            return EXIT_FAILED
+        if record.verdict == "inconclusive" and reference:
+            return EXIT_FAILED
+    return EXIT_OK
+
+
+def ledger_path(puller: str, name: str) -> Path:
+    """The ledger of a puller: beside the profile's file, or the shipped one of that name."""
+    if puller.endswith(".toml"):
+        return Path(puller).with_suffix(".ledger.toml")
+    return Path(str(files("conformance"))) / "ledgers" / f"{name}.toml"
+
+
+def _pytest(plan: Plan, out: Path, collected: Collected, jobs: int, junit: Path | None) -> bool:
+    """Run the items; True when it was interrupted."""
+    out.mkdir(parents=True, exist_ok=True)
+    plan_file = out / "plan.json"
+    plan.write(plan_file)
+    os.environ[PLAN_VARIABLE] = str(plan_file.absolute())
+    folder = Path(conformance.cases.__path__[0])
+    arguments = [
+        *("-p", "conformance.plugin", "-p", "no:terminal", "-p", "no:cacheprovider"),
+        *("-c", os.devnull, "--rootdir", str(folder.parent), "--import-mode", "importlib"),
+        *("-o", "addopts=", "-o", "junit_family=xunit2"),
+    ]
+    if jobs > 1:
+        arguments += ["-n", str(jobs), "--dist", "loadgroup", "--max-worker-restart", "0"]
+    else:
+        arguments += ["-p", "no:xdist"]
+    if junit is not None:
+        arguments += ["--junitxml", str(junit.absolute())]
+    arguments.append(str(folder / "__init__.py"))
+    sys.stdout.flush()
+    status = pytest.main(arguments, plugins=[collected])
+    return status == pytest.ExitCode.INTERRUPTED
+
+
+def _results(
+    header: Header,
+    cases: Iterable[Case],
+    collected: Collected,
+    requirements: Requirements,
+    *,
+    interrupted: bool,
+) -> Results:
+    wanted = [case.id for case in cases]
+    records = [collected.records[key] for key in wanted if key in collected.records]
+    missing = [key for key in wanted if key not in collected.records]
+    secrets = secrets_record(records, requirements)
+    if secrets is not None:
+        records.append(secrets)
+    if interrupted:
+        return Results(header, records, complete=False, reason="interrupted")
+    if missing:
+        crash = f": {collected.crashes[0]}" if collected.crashes else ""
+        reason = f"{len(missing)} cases have no record, {missing[0]} first{crash}"
+        return Results(header, records, complete=False, reason=reason)
+    return Results(header, records)
+
+
+def _header(
+    plan: Plan, name: str, version: str, cases: list[Case], requirements: Requirements
+) -> Header:
+    isolation = current()
+    used = [requirements[key] for case in cases for key in case.covers]
+    covered = [key for case in all_cases().values() for key in case.covers]
+    return Header(
+        suite=__version__,
+        seed=plan.seed,
+        puller={"name": name, "version": version},
+        machine=header_of_machine(),
+        isolation=isolation.kind + (f" ({isolation.reason})" if isolation.reason else ""),
+        selection=plan.cases,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        requirements={
+            requirement.id: {
+                "text": requirement.text,
+                "level": requirement.level,
+                "role": requirement.role,
+                "authority": requirement.authority.id,
+                "section": requirement.section,
+                "source": requirement.source,
+                "status": requirement.status,
+            }
+            for requirement in used
+        },
+        untested=untested_of(requirements, [*covered, "SECRET-01", "STORE-01", "ESCAPE-01"]),
+    )

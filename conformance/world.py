@@ -1,0 +1,289 @@
+"""Worlds: registries with content, certificates and credentials, and the lies told in them.
+
+Each case is played in a *lying* world and, when it told a lie, in its *honest neighbour*: the same
+function runs again, every lie is replaced by its truth, and every fault only observes. The author
+of a case does nothing for that but say his lies through `World.lie` and `WorldRegistry.on`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from conformance import seeds
+from conformance.contract import HostConfig
+from conformance.observers import Observer
+from fakeregistry import (
+    Auth,
+    Certificates,
+    Credentials,
+    Exchange,
+    Image,
+    IndexSpec,
+    Registries,
+    Registry,
+    Rule,
+    Secrets,
+    Spec,
+    Target,
+)
+
+__all__ = ["Lie", "Where", "World", "WorldRegistry"]
+
+T = TypeVar("T")
+Where = Literal["content", "request", "certificate", "answer"]
+
+ORIGIN = "origin"
+
+
+@dataclass
+class Lie:
+    """One thing that is false in a world.
+
+    ``met`` says whether the puller came across it; None where that goes without saying (a lie in
+    the request itself). ``bait`` may be left alone: then the right outcome is *avoided*.
+    """
+
+    words: str
+    where: Where
+    met: Callable[[], bool] | None = None
+    bait: bool = False
+
+
+class WorldRegistry:
+    """One registry of a world, as cases hold it: a fake registry whose rules know the world."""
+
+    def __init__(self, world: World, registry: Registry) -> None:
+        self._world = world
+        self.real = registry
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("_world", "real"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.real, name, value)
+
+    def add(self, spec: Spec, name: str = "app/web", tag: str = "v1") -> Image:
+        """Place content, salted with the run's seed and the case's id."""
+        image = self.real.add(spec.salted(self._world.salt), name, tag)
+        self._world.placed.append((self.real.name, image))
+        return image
+
+    def on(self, target: Target, **match: Any) -> Any:
+        """A lie in the answers: a rule that acts in the lying world and observes in the honest."""
+        rule = self.real.on(target, **match)
+        if self._world.honest:
+            return Observer(rule)
+        self._world.rules.append((self.real.name, rule))
+        return rule
+
+    def given(self, target: Target, **match: Any) -> Rule:
+        """A rule that is no lie, but a part of the world: a redirect to a CDN, for example."""
+        rule = self.real.on(target, **match)
+        self._world.circumstances.append((self.real.name, rule))
+        return rule
+
+    def requests(self, target: Target | None = None, **match: Any) -> list[Exchange]:
+        """The exchanges with this registry so far, oldest first."""
+        return list(self.real.requests(target, **match))
+
+    @property
+    def contacted(self) -> bool:
+        """Whether anybody connected, with or without a request."""
+        return bool(self.requests()) or any(
+            connection.registry == self.real.name
+            for connection in self._world.registries.journal.connections
+        )
+
+    def as_host(self, **options: Any) -> HostConfig:
+        """This registry as a mirror (or as ``server``) in the puller's configuration of hosts."""
+        if self.real.tls is not None:
+            options.setdefault("ca", self._world.ca_file)
+        return HostConfig(url=self.real.base_url, **options)
+
+
+@dataclass
+class World:
+    """Everything a puller meets in one run of a case.
+
+    ``registry()`` is the origin, plain http on a loopback address; any other name is another
+    host. ``salt`` is mixed into all content, ``secrets`` makes canaries from it.
+    """
+
+    seed: str
+    case: str
+    honest: bool
+    registries: Registries
+    directory: Path
+    lies: list[Lie] = field(default_factory=list)
+    rules: list[tuple[str, Rule]] = field(default_factory=list)
+    circumstances: list[tuple[str, Rule]] = field(default_factory=list)
+    placed: list[tuple[str, Image]] = field(default_factory=list)
+    canaries: set[str] = field(default_factory=set)
+    allowed: list[tuple[str, str]] = field(default_factory=list)
+    mirrors: set[str] = field(default_factory=set)
+    _known: dict[str, WorldRegistry] = field(default_factory=dict)
+
+    @property
+    def salt(self) -> str:
+        """What makes this world's content its own."""
+        return seeds.world_salt(self.seed, self.case, honest=self.honest)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The names of the registries so far."""
+        return tuple(self._known)
+
+    @property
+    def secrets(self) -> Secrets:
+        """The secret store of all registries of this world."""
+        return self.registries.secrets
+
+    @property
+    def certificates(self) -> Certificates:
+        """Every certificate that a registry can show: valid, expired, wrong host …"""
+        return self.registries.certificates
+
+    @property
+    def ca_file(self) -> Path:
+        """PEM file of the CA that signs every valid certificate here."""
+        return self.registries.certificates.ca_file(self.directory)
+
+    @property
+    def client_certificate(self) -> tuple[Path, Path]:
+        """PEM files of a client certificate and its key, both good."""
+        return self.registries.certificates.client_certificate(self.directory)
+
+    def registry(self, name: str = ORIGIN) -> WorldRegistry:
+        """The registry with that name, made when first asked for."""
+        if name not in self._known:
+            self._known[name] = WorldRegistry(self, self.registries.registry(name))
+        return self._known[name]
+
+    def canary(self, name: str = "evil") -> WorldRegistry:
+        """A registry that must never be contacted; when it is, the case has failed."""
+        self.canaries.add(name)
+        return self.registry(name)
+
+    def lie(
+        self,
+        words: str,
+        false: T,
+        *,
+        truth: T,
+        where: Where = "content",
+        met: Callable[[], bool] | None = None,
+        bait: bool = False,
+    ) -> T:
+        """`false` in the lying world, `truth` in the honest one.
+
+        ``words`` complete the sentence 'in this world, …'. ``met``: whether the puller came
+        across the lie; without it, content counts as met once anything was served, a certificate
+        once anybody connected, and a request always.
+        """
+        if self.honest:
+            return truth
+        self.lies.append(Lie(words, where, met, bait))
+        return false
+
+    def wrong_credentials(self, registry: WorldRegistry) -> Credentials:
+        """The registry's credentials with a false password; the right ones in an honest world."""
+        right = registry.real.auth.credentials  # type: ignore[union-attr]
+        wrong = Credentials(
+            right.username, self.secrets.new(f"wrong password of {registry.real.name}")
+        )
+        return self.lie("the password is wrong", wrong, truth=right, where="request")
+
+    def allow(self, secret: str, registry: str) -> None:
+        """Say that a registry may see a secret, beyond those that may by themselves."""
+        self.allowed.append((secret, registry))
+
+    @property
+    def told(self) -> list[str]:
+        """Every lie of this world in words."""
+        faults = [f"{name}: {rule.words}" for name, rule in self.rules if rule.faults]
+        return [lie.words for lie in self.lies] + faults
+
+    def unmet(self) -> tuple[list[str], list[str]]:
+        """The required lies, and the baits, that the puller didn't come across, in words."""
+        required: list[str] = []
+        baits: list[str] = []
+        for name, rule in self.rules:
+            if not rule.fired:
+                (required if rule.required else baits).append(f"{name}: {rule.words}")
+        for lie in self.lies:
+            if not self._met(lie):
+                (baits if lie.bait else required).append(lie.words)
+        return required, baits
+
+    def _met(self, lie: Lie) -> bool:
+        if lie.met is not None:
+            return lie.met()
+        if lie.where == "content":
+            return any(self._served())
+        if lie.where == "certificate":
+            journal = self.registries.journal
+            return bool(journal.connections) or bool(journal.exchanges())
+        return True
+
+    def _served(self) -> Iterator[Exchange]:
+        for exchange in self.registries.journal.exchanges():
+            if exchange.status is not None and exchange.status < 300 and exchange.bytes_sent:
+                yield exchange
+
+    def image_of(self, reference: str) -> Image | None:
+        """The placed image that a reference names, if it names one."""
+        for _, image in reversed(self.placed):
+            if reference in (image.reference, image.by_digest):
+                return image
+        return None
+
+    def neutral(self, text: str) -> str:
+        """A text without this run's ports: hosts become the names of registries."""
+        for name, registry in self._known.items():
+            text = text.replace(registry.real.host, name)
+            text = text.replace(f"127.0.0.1:{registry.real.port}", name)
+            text = text.replace(f"localhost:{registry.real.port}", name)
+        return text
+
+    def describe(self) -> str:
+        """This world, without salt and ports: equal text means an equal honest world."""
+        parts = []
+        for name in sorted(self._known):
+            real = self._known[name].real
+            parts.append(f"{name} tls={real.tls!r} auth={_auth_words(real.auth)}")
+        parts += [f"{name} given {rule.words}" for name, rule in self.circumstances]
+        for name, image in self.placed:
+            spec = image.spec
+            kind = "index" if isinstance(spec, IndexSpec) else type(spec).__name__
+            parts.append(f"{name}/{image.repository}:{image.tag} {kind} {spec.digest}")
+        return self.neutral("\n".join(parts))
+
+    def fingerprint(self) -> str:
+        """A short name of `describe`."""
+        return hashlib.sha256(self.describe().encode()).hexdigest()
+
+    def close(self) -> None:
+        """Stop every registry; what is held is let go."""
+        self.registries.close()
+
+
+_CHANGING = frozenset({"_registry", "_credentials", "_grants", "_refresh_tokens", "_issued"})
+
+
+def _auth_words(auth: Auth | None) -> str:
+    """How a registry asks who is there, without what differs from run to run."""
+    if auth is None:
+        return "none"
+    words = []
+    for key, value in sorted(vars(auth).items()):
+        if key in _CHANGING or key in ("lock", "_refreshed"):
+            continue
+        words.append(f"{key.strip('_')}={getattr(value, 'name', value)!r}")
+    return f"{type(auth).__name__}({', '.join(words)})"
