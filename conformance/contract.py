@@ -446,8 +446,8 @@ class Session(Protocol):
     def status(self, image: str, request: PullRequest) -> Status:
         """Whether `image` resolves in the store of `request`."""
 
-    def remove(self, image: str, request: PullRequest) -> None:
-        """Remove the reference `image` from the store of `request`."""
+    def remove(self, image: str, request: PullRequest) -> bool:
+        """Remove the reference `image` from that store; False: this puller can't remove."""
 
     def layout(self, image: str, request: PullRequest) -> Layout | None:
         """The content that `image` resolves to in that store; None when there is none."""
