@@ -8,9 +8,10 @@ pull, so that a change needs no restart (HOST-41).
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from reference.config import AuthConfig, Config
 from reference.errors import HostsConfigError
@@ -122,7 +123,7 @@ class Hosts:
         configured = mirrors[namespace] if namespace in mirrors else mirrors.get("*", ())
         endpoints = [self.add_scheme(endpoint) for endpoint in configured]
         own = default_host(namespace)
-        if not any(urlsplit(endpoint).netloc in (namespace, own) for endpoint in endpoints):
+        if not any(split_endpoint(endpoint)[1] in (namespace, own) for endpoint in endpoints):
             endpoints.append(self.add_scheme(own))
         return endpoints
 
@@ -177,9 +178,8 @@ def default_host(namespace: str) -> str:
 
 def is_localhost(authority: str) -> bool:
     """Whether `authority` (host[:port]) is this machine by its name or address (HOST-10)."""
-    host, colon, port = authority.rpartition(":")
-    if not colon or not port.isdigit():
-        host = authority
+    bare_address = authority.count(":") > 1 and not authority.startswith("[")
+    host = authority if bare_address else re.sub(r":[0-9]+$", "", authority)
     host = host.removeprefix("[").removesuffix("]")
     if host == "localhost":
         return True

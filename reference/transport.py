@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -159,7 +160,7 @@ class Answer:
     def _raw(self) -> Iterator[bytes]:
         transport = self._transport
         try:
-            for chunk in self._response.iter_raw():
+            for chunk in cast("httpx.SyncByteStream", self._response.stream):
                 transport.reporter.received(len(chunk))
                 transport.cancellation.check()
                 yield chunk
@@ -340,10 +341,11 @@ class Transport:
 
 
 def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
+    # httpcore raises its errors "from None", which leaves only the context.
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return None
 
 

@@ -1,0 +1,108 @@
+import threading
+import time
+
+import pytest
+
+from reference.config import Config
+from reference.errors import Cancelled, ProgressTimeout, PullError
+from reference.progress import Cancellation, ProgressReporter
+
+
+def reporter(timeout: float = 10.0, interval: float = 10.0, floor: float = 5.0) -> ProgressReporter:
+    config = Config(
+        progress_timeout=timeout, progress_interval=interval, progress_interval_floor=floor
+    )
+    return ProgressReporter(config, "registry.test/app:v1", Cancellation())
+
+
+@pytest.mark.parametrize(
+    ("timeout", "interval"),
+    [(60, 10), (10, 10), (9.9, 5), (8, 5), (3, 5), (1, 5)],  # PROG-04, PROG-05
+)
+def test_the_interval_is_half_a_short_timeout_but_not_below_the_floor(
+    timeout: float, interval: float
+) -> None:
+    assert reporter(timeout).interval() == interval
+
+
+def test_without_a_floor_half_of_the_timeout_counts() -> None:
+    assert reporter(timeout=1, floor=0).interval() == 0.5
+
+
+def test_active_requests_without_bytes_stand_still_after_more_than_the_timeout() -> None:
+    watch = reporter(timeout=10)
+    watch.begin()
+    assert not watch.look(100.0)  # idle until now: the clock starts here
+    assert not watch.look(110.0)  # not longer than the timeout yet
+    assert watch.look(110.1)  # PROG-01
+
+
+def test_any_byte_on_any_request_counts() -> None:
+    watch = reporter(timeout=10)
+    watch.begin()
+    watch.begin()
+    assert not watch.look(100.0)
+    for now in range(105, 300, 5):
+        watch.received(1)
+        assert not watch.look(float(now))  # PROG-06, PROG-07
+    assert watch.look(310.0)
+
+
+def test_time_without_a_request_never_counts() -> None:
+    watch = reporter(timeout=10)
+    for now in range(0, 1000, 10):
+        assert not watch.look(float(now))  # PROG-11, PROG-12
+
+
+def test_a_request_is_not_charged_for_the_time_before_it() -> None:
+    watch = reporter(timeout=10)
+    assert not watch.look(100.0)
+    watch.begin()  # at 109, say
+    assert not watch.look(110.0)
+    assert not watch.look(120.0)  # PROG-14
+    assert watch.look(120.1)
+
+
+def test_it_cancels_the_pull_and_stops() -> None:
+    watch = reporter(timeout=0.05, floor=0.01)
+    watch.begin()
+    stopped = threading.Event()
+    with watch.cancellation.calling(stopped.set), watch:
+        assert stopped.wait(5)
+    with pytest.raises(ProgressTimeout, match=r"registry.test/app:v1: no progress in 0.05s"):
+        watch.cancellation.check()
+
+
+def test_a_timeout_of_zero_means_no_watch() -> None:
+    before = threading.active_count()
+    with reporter(timeout=0) as watch:
+        assert threading.active_count() == before  # PROG-02
+        assert watch.status() == (0, 0)
+
+
+def test_the_watch_ends_with_the_pull() -> None:
+    before = threading.active_count()
+    with reporter(timeout=60):
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before  # PROG-19
+
+
+def test_cancelling_wakes_a_waiter_at_once() -> None:
+    switch = Cancellation()
+    threading.Timer(0.02, switch.cancel).start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        switch.wait(30)
+    assert time.monotonic() - started < 5  # CANC-05
+
+
+def test_the_first_reason_counts_and_late_callbacks_are_called() -> None:
+    switch = Cancellation()
+    switch.check()
+    first = PullError("first")
+    switch.cancel(first)
+    switch.cancel(PullError("second"))
+    assert switch.reason is first
+    called: list[int] = []
+    with switch.calling(lambda: called.append(1)):
+        assert called == [1]
