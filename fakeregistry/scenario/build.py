@@ -162,7 +162,9 @@ def _set_up(host: Any, part: RegistryPart, registries: Registries, tell: Teller)
         if part.auth.scheme == "basic":
             host.auth = basic(part.auth.user)
         else:
-            host.auth = bearer(part.auth.user, realm=part.auth.realm)
+            # Tokens without a user: anybody gets one, as for the public images of a big registry.
+            user, realm = part.auth.user, part.auth.realm
+            host.auth = bearer(user, realm=realm, anonymous=user is None)
 
 
 def spec_of(part: ImagePart, tell: Teller, number: int = 0) -> Spec:

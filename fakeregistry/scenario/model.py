@@ -43,7 +43,10 @@ class IncidentPart:
 
 @dataclass(frozen=True)
 class AuthPart:
-    """How a registry asks who is there. ``realm``: the registry that hands out the tokens."""
+    """How a registry asks who is there.
+
+    ``user`` None (bearer only): tokens for anybody. ``realm``: the registry that hands them out.
+    """
 
     scheme: Literal["basic", "bearer"]
     user: str | None = None

@@ -1,0 +1,7 @@
+"""``python -m fakeregistry``: the command ``fakeregistry``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

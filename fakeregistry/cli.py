@@ -1,0 +1,202 @@
+"""The command ``fakeregistry``: serve, check, list and explain scenario files.
+
+Exit codes: 0 as asked, 1 a report couldn't be written or the output was cut off, 2 a mistake of
+the user (a bad file, a port in use), said in one line per mistake.
+"""
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NoReturn
+
+from . import faults
+from .scenario import (
+    RequestsPart,
+    RulePart,
+    Scenario,
+    ScenarioError,
+    TargetPart,
+    find,
+    load,
+    shipped,
+)
+from .serving import Options, ReportError, ServeError, serve
+
+_WIDTH = 88
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except (ScenarioError, ServeError) as error:
+        for line in str(error).splitlines():
+            print(f"fakeregistry: {line}", file=sys.stderr)
+        return 2
+    except ReportError as error:
+        print(f"fakeregistry: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has gone (| head). Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fakeregistry", description="A scriptable OCI registry on loopback.")
+    parser.add_argument("--version", action="version", version=f"fakeregistry {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    command = commands.add_parser("serve", help="serve a scenario until Ctrl-C")
+    command.add_argument(
+        "scenario", metavar="FILE", help="a scenario file, or a shipped one's name"
+    )
+    command.add_argument("--seed", default="0", help="salt of all content and secrets (default 0)")
+    command.add_argument("--port", type=_port, default=0, help="the origin's port (default: free)")
+    command.add_argument("--ready-file", type=Path, metavar="F", help="write URLs and more as JSON")
+    command.add_argument("--journal", type=Path, metavar="F", help="write the exchanges as NDJSON")
+    command.add_argument("--honest", action="store_true", help="the same world without its lies")
+    command.set_defaults(run=_serve)
+
+    command = commands.add_parser("check", help="check scenario files, and serve nothing")
+    command.add_argument("scenarios", metavar="FILE", nargs="+")
+    command.set_defaults(run=_check)
+
+    command = commands.add_parser("list", help="list the shipped scenarios")
+    command.set_defaults(run=_list)
+
+    command = commands.add_parser("explain", help="tell what a scenario is about")
+    command.add_argument("scenario", metavar="NAME", help="a shipped scenario's name, or a file")
+    command.set_defaults(run=_explain)
+    return parser
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port (0 to 65535)")
+
+
+def _version() -> str:
+    try:
+        return version("pullproof")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _serve(options: argparse.Namespace) -> int:
+    scenario = load(find(options.scenario))
+    chosen = Options(
+        options.seed, options.port, options.ready_file, options.journal, options.honest
+    )
+    serve(scenario, chosen, sys.stdout)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    bad = False
+    for name in options.scenarios:
+        try:
+            load(find(name))
+        except ScenarioError as error:
+            bad = True
+            print(error, file=sys.stderr)
+        else:
+            print(f"{name}: ok")
+    return 2 if bad else 0
+
+
+def _list(_: argparse.Namespace) -> int:
+    for name, path in shipped().items():
+        print(f"{name:32} {load(path).incident.title}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    scenario = load(find(options.scenario))
+    incident = scenario.incident
+    print(f"{scenario.name}: {incident.title or 'no [incident] in the file'}")
+    for label, text in (
+        ("What the registry does", incident.did),
+        ("What went wrong", incident.wrong),
+        ("What is right", incident.right),
+        ("The lies, and what surrounds them", "\n".join(map(_rule_words, scenario.rules))),
+        ("What is asked and expected", _expectation(scenario)),
+        ("Seen in", "\n".join(incident.links)),
+        ("File", str(scenario.path)),
+    ):
+        if text:
+            print(f"\n{label}")
+            for line in text.splitlines():
+                print(textwrap.fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    "))
+    return 0
+
+
+def _rule_words(rule: RulePart) -> str:
+    what = ", ".join(faults.name_of(fault) for fault in rule.faults) or "observe"
+    window = rule.window if rule.window == "always" else f"{rule.window} {rule.count}"
+    notes = [note for note, said in (("bait", rule.bait), ("no lie", not rule.lie)) if said]
+    note = f" ({', '.join(notes)})" if notes else ""
+    return f"{_target_words(rule.target)}, {window}: {what}{note}"
+
+
+def _target_words(target: TargetPart) -> str:
+    words = [f"{target.registry}:", target.on.replace("_", " ")]
+    if target.layer is not None:
+        words.append(f"of layer {target.layer}")
+    if target.by:
+        words.append(f"by {target.by}")
+    if target.method:
+        words.append(target.method)
+    for name, said in (("Range", target.range), ("Authorization", target.authorized)):
+        if said is not None:
+            words.append(f"{'with' if said else 'without'} {name}")
+    words += [f"with {name}" for name in target.header]
+    return " ".join(words)
+
+
+def _expectation(scenario: Scenario) -> str:
+    pull, expect = scenario.pull, scenario.expect
+    if pull is None or expect is None:
+        return "nothing: the file has no [pull] and [expect]"
+    asked = f"{pull.parallel} pulls at once" if pull.parallel > 1 else "one pull"
+    lines = [f"{asked} of {pull.image}: {expect.outcome}"]
+    if pull.hosts:
+        lines.append(f"mirrors: {', '.join(pull.hosts)}")
+    if pull.progress_timeout is not None:
+        lines.append(f"progress timeout: {pull.progress_timeout:g} s")
+    if expect.content:
+        lines.append("what is pulled is the image, byte for byte")
+    lines += [_requests_words(part) for part in expect.requests]
+    if expect.untouched:
+        lines.append(f"never contacted: {', '.join(expect.untouched)}")
+    if expect.at_least_s is not None:
+        lines.append(f"takes at least {expect.at_least_s:g} s")
+    if expect.at_most_s is not None:
+        lines.append(f"takes at most {expect.at_most_s:g} s")
+    if expect.requirements:
+        lines.append(f"requirements: {', '.join(expect.requirements)}")
+    return "\n".join(lines)
+
+
+def _requests_words(part: RequestsPart) -> str:
+    bounds = [
+        f"{word} {value}"
+        for word, value in (("at least", part.at_least), ("at most", part.at_most))
+        if value is not None
+    ]
+    return f"requests ({_target_words(part.target)}): {', '.join(bounds)}"

@@ -1,0 +1,183 @@
+"""Serves a scenario until it is told to stop, and tells scripts where (the ready file)."""
+
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from .content import IndexSpec
+from .pulllines import pull_lines
+from .scenario import Built, Scenario, build
+from .tokens import BearerAuth
+from .topology import Registries
+
+READY_VERSION = 1
+"""Version of the ready file: raised when a key changes its meaning or goes."""
+
+
+class ServeError(Exception):
+    """Serving can't begin. One line."""
+
+
+class ReportError(Exception):
+    """What was served can't be reported. One line."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to serve. ``port`` 0: any free one for the origin (the others always take any)."""
+
+    seed: str = "0"
+    port: int = 0
+    ready_file: Path | None = None
+    journal: Path | None = None
+    honest: bool = False
+
+
+def serve(scenario: Scenario, options: Options, out: TextIO) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises :class:`ServeError` where it can't begin, and :class:`ReportError` at the end where the
+    journal can't be written.
+    """
+    # Blocked before any thread starts, so that a signal ends the wait below and nothing else.
+    # Threads inherit the mask.
+    ends = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    try:
+        _serve(scenario, options, out, lambda: signal.sigwait(ends))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(scenario: Scenario, options: Options, out: TextIO, wait: Callable[[], object]) -> None:
+    if options.journal is not None:
+        _write(options.journal, "")
+    with (
+        tempfile.TemporaryDirectory(prefix="fakeregistry-") as folder,
+        Registries(options.seed, salt=options.seed) as registries,
+    ):
+        try:
+            registries.registry("origin", options.port)
+        except OSError as error:
+            raise ServeError(f"port {options.port}: {error.strerror}: choose another") from None
+        built = build(scenario, registries, honest=options.honest)
+        document = ready_document(built, registries, Path(folder), options)
+        _announce(document, out)
+        if options.ready_file is not None:
+            _write(options.ready_file, json.dumps(document, indent=2) + "\n")
+        try:
+            print("ready; Ctrl-C ends", file=out, flush=True)
+            wait()
+        finally:
+            if options.ready_file is not None:
+                options.ready_file.unlink(missing_ok=True)
+        registries.close()
+        if options.journal is not None:
+            try:
+                _write(options.journal, registries.journal.to_ndjson())
+            except ServeError as error:
+                raise ReportError(str(error)) from None
+        _summary(built, registries, out)
+
+
+def ready_document(
+    built: Built, registries: Registries, folder: Path, options: Options
+) -> dict[str, Any]:
+    """What a script has to know: URLs, CA, credentials, images and commands that pull them.
+
+    ``folder`` takes the files of certificates, as far as some registry speaks TLS.
+    """
+    parts = {part.name: part for part in built.scenario.registries}
+    tls = any(part.tls for part in parts.values())
+    ca = registries.certificates.ca_file(folder) if tls else None
+    client: dict[str, str] | None = None
+    if any(part.client_certificate for part in parts.values()):
+        certificate, key = registries.certificates.client_certificate(folder)
+        client = {"certificate": str(certificate), "key": str(key)}
+    images = {}
+    for name, image in built.images.items():
+        trusted = ca if image.registry.tls is not None else None
+        images[name] = {
+            "reference": image.reference,
+            "by_digest": image.by_digest,
+            "digest": image.digest,
+            "media_type": image.media_type,
+            "platforms": [x.platform for x in image.spec.images]
+            if isinstance(image.spec, IndexSpec)
+            else [],
+            "pull": pull_lines(image, trusted),
+        }
+    return {
+        "version": READY_VERSION,
+        "pid": os.getpid(),
+        "scenario": built.scenario.name,
+        "file": str(built.scenario.path.resolve()),
+        "seed": options.seed,
+        "honest": options.honest,
+        "ca": None if ca is None else str(ca),
+        "client_certificate": client,
+        "registries": {name: _registry(registries, name) for name in parts},
+        "images": images,
+    }
+
+
+def _registry(registries: Registries, name: str) -> dict[str, Any]:
+    registry = registries.registry(name)
+    auth: dict[str, str] | None = None
+    if registry.auth is not None:
+        auth = {"scheme": "basic"}
+        if isinstance(registry.auth, BearerAuth):
+            auth = {"scheme": "bearer", "realm": registry.auth.realm}
+        if not (isinstance(registry.auth, BearerAuth) and registry.auth.anonymous):
+            given = registry.auth.credentials
+            auth |= {"username": given.username, "password": given.password}
+    certificate = registry.certificate
+    return {
+        "url": registry.base_url,
+        "host": registry.host,
+        "tls": None if certificate is None else certificate.fault,
+        "client_certificate_required": bool(
+            certificate and certificate.client_certificate_required
+        ),
+        "auth": auth,
+    }
+
+
+def _announce(document: dict[str, Any], out: TextIO) -> None:
+    print(f"scenario {document['scenario']} (seed {document['seed']})", file=out)
+    for name, registry in document["registries"].items():
+        print(f"  {name:10} {registry['url']}", file=out)
+    if document["ca"] is not None:
+        print(f"  {'CA':10} {document['ca']}", file=out)
+    for image in document["images"].values():
+        print(f"  {'image':10} {image['reference']}", file=out)
+        for line in image["pull"].values():
+            print(f"    {line}", file=out)
+
+
+def _summary(built: Built, registries: Registries, out: TextIO) -> None:
+    print(f"{len(registries.journal)} requests", file=out)
+    for part, rule in built.rules:
+        note = "" if rule.fired or part.bait else " (required, and never met)"
+        print(f"  fired {rule.fired}: {part.target.registry}: {rule.words}{note}", file=out)
+    if registries.runaway:
+        print(f"  runaway: beyond {registries.request_cap} requests all were refused", file=out)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all, readable by its owner alone: it may hold a password."""
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise ServeError(f"can't write {path}: {error.strerror}") from None
