@@ -1,4 +1,4 @@
-"""The honest registry: `answer(request)` is a pure function of what is stored. No sockets, no clock.
+"""The honest registry: `answer(request)` follows from what is stored alone. No sockets, no clock.
 
 It follows the OCI distribution specification 1.1: pull, push (monolithic, chunked, mounted), tags,
 referrers, deletion. Errors are values, with the OCI error body.

@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 
 from . import journal as records
 from .certificates import ServerCertificate, TLSSocket, subject_of
-from .messages import Request, error
-from .reader import BadRequest, Reader
+from .messages import Facts, Request, error
+from .reader import BadRequestError, Reader
 from .script import Script
 from .wire import Player
 
@@ -145,7 +145,7 @@ class Served:
         while True:
             try:
                 request = reader.read()
-            except BadRequest as problem:
+            except BadRequestError as problem:
                 self._refuse(player, problem, scheme)
                 return
             if request is None:
@@ -155,11 +155,11 @@ class Served:
                 return
 
     def _refuse(
-        self, player: Player, problem: BadRequest, scheme: Literal["http", "https"]
+        self, player: Player, problem: BadRequestError, scheme: Literal["http", "https"]
     ) -> None:
         journal = self.handler.journal
         request = Request("?", "?", scheme=scheme, peer=self.peer)
-        exchange = journal.begin(request, records.Facts(), self.record)
+        exchange = journal.begin(request, Facts(), self.record)
         reply = error(problem.status, "UNSUPPORTED", problem.message)
         player.play(Script.of(reply), exchange, close=True)
 

@@ -1,4 +1,4 @@
-"""Parts: how an object is served whole or by Range (RFC 9110, 14; distribution-spec "Pulling blobs")."""
+"""Parts: how an object is served, whole or by Range (RFC 9110, 14)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Image:
     registry: Registry
     spec: Spec
     repository: str
-    tag: str
+    tag: str | None
 
     def __repr__(self) -> str:
         return f"<Image {self.reference} {self.digest[:19]}>"
@@ -39,8 +39,8 @@ class Image:
 
     @property
     def reference(self) -> str:
-        """The reference by tag: `127.0.0.1:41234/app/web:v1`."""
-        return f"{self.name}:{self.tag}"
+        """The reference by tag: `127.0.0.1:41234/app/web:v1`; without one, by digest."""
+        return self.by_digest if self.tag is None else f"{self.name}:{self.tag}"
 
     @property
     def by_digest(self) -> str:

@@ -1,4 +1,4 @@
-"""Pushing: uploads in one piece, in chunks or by mount, and manifests (distribution-spec, "Push")."""
+"""Pushing: blobs in one piece, in chunks or by mount, and manifests (distribution-spec, "Push")."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pushes:
         self.storage = storage
 
     def upload(self, found: Route, request: Request) -> Reply:
-        """Answer a request of an upload: its start, a chunk, its end, its state, its end by force."""
+        """Answer a request of an upload: start, chunk, end, state, or cancellation."""
         if found.endpoint == "uploads":
             if request.method != "POST":
                 return error(405, "UNSUPPORTED", "only POST here", headers={"Allow": "POST"})

@@ -13,7 +13,7 @@ BODY_LIMIT = 512 << 20
 """The longest request body, in bytes."""
 
 
-class BadRequest(Exception):
+class BadRequestError(Exception):
     """The request can't be understood: answered by `status`, then the connection closes."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -34,7 +34,7 @@ class Reader:
     def read(self) -> Request | None:
         """Return the next request, or None where the client has closed.
 
-        Raises BadRequest, and OSError where the connection broke.
+        Raises BadRequestError, and OSError where the connection broke.
         """
         head = self._head()
         if head is None:
@@ -42,7 +42,7 @@ class Reader:
         line, *fields = head.decode("latin-1").split("\r\n")
         words = line.split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
-            raise BadRequest(400, "malformed request line")
+            raise BadRequestError(400, "malformed request line")
         method, target, version = words
         headers = _fields(fields)
         body = self._body(headers)
@@ -60,7 +60,7 @@ class Reader:
                 del self._buffer[:2]
             end = self._buffer.find(b"\r\n\r\n")
             if end > HEAD_LIMIT or (end < 0 and len(self._buffer) > HEAD_LIMIT):
-                raise BadRequest(431, f"the request head is longer than {HEAD_LIMIT} bytes")
+                raise BadRequestError(431, f"the request head is longer than {HEAD_LIMIT} bytes")
             if end >= 0:
                 head = bytes(self._buffer[:end])
                 del self._buffer[: end + 4]
@@ -84,7 +84,7 @@ class Reader:
                 del self._buffer[: end + 2]
                 return line
             if len(self._buffer) > HEAD_LIMIT:
-                raise BadRequest(400, "a chunk line without end")
+                raise BadRequestError(400, "a chunk line without end")
             if not self._fill():
                 raise ConnectionAbortedError("the client closed inside its request body")
 
@@ -92,11 +92,11 @@ class Reader:
         coding = (header_of(headers, "transfer-encoding") or "").strip().lower()
         length = header_of(headers, "content-length")
         if coding and coding != "chunked":
-            raise BadRequest(501, f"transfer coding {coding} is not supported")
+            raise BadRequestError(501, f"transfer coding {coding} is not supported")
         if length is not None and not (length.isascii() and length.isdigit()):
-            raise BadRequest(400, f"malformed Content-Length {length!r}")
+            raise BadRequestError(400, f"malformed Content-Length {length!r}")
         if not coding and length is not None and int(length) > BODY_LIMIT:
-            raise BadRequest(413, f"the body is longer than {BODY_LIMIT} bytes")
+            raise BadRequestError(413, f"the body is longer than {BODY_LIMIT} bytes")
         if not coding and not (length and int(length)):
             return b""
         if (header_of(headers, "expect") or "").lower() == "100-continue":
@@ -110,17 +110,17 @@ class Reader:
             try:
                 size = int(text, 16)
             except ValueError:
-                raise BadRequest(400, "malformed chunk size") from None
+                raise BadRequestError(400, "malformed chunk size") from None
             if size < 0 or len(body) + size > BODY_LIMIT:
-                raise BadRequest(413, f"the body is longer than {BODY_LIMIT} bytes")
+                raise BadRequestError(413, f"the body is longer than {BODY_LIMIT} bytes")
             if size == 0:
                 for _ in range(100):
                     if not self._line():
                         return bytes(body)
-                raise BadRequest(431, "too many trailer fields")
+                raise BadRequestError(431, "too many trailer fields")
             body += self._take(size)
             if self._take(2) != b"\r\n":
-                raise BadRequest(400, "malformed chunk")
+                raise BadRequestError(400, "malformed chunk")
 
 
 def _fields(lines: list[str]) -> Headers:
@@ -128,6 +128,6 @@ def _fields(lines: list[str]) -> Headers:
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
-            raise BadRequest(400, "malformed header line")
+            raise BadRequestError(400, "malformed header line")
         headers.append((name, value.strip(" \t")))
     return tuple(headers)

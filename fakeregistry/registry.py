@@ -20,7 +20,7 @@ from werkzeug import Response as HTTPResponse
 
 from .app import App
 from .certificates import ServerCertificate
-from .content import Schema1Spec, Spec, salted
+from .content import Schema1Spec, Spec
 from .faults import Setting
 from .journal import Connection, Exchange, Journal
 from .listener import Listener
@@ -30,7 +30,8 @@ from .rules import HeaderCondition, Rule, When
 from .script import Script
 from .storage import Manifest, Placed, Storage
 from .targets import Target
-from .tokens import Auth, TokenDesk
+from .tokendesk import TokenDesk
+from .tokens import Auth
 
 if TYPE_CHECKING:
     from .topology import Registries
@@ -139,11 +140,14 @@ class Registry(HTTPServer):
         """The token service of this registry, which other registries may name as their realm."""
         return self._tokens
 
-    def add(self, spec: Spec, name: str = "app/web", tag: str = "v1") -> Image:
-        """Serve an image or index under a name and a tag; layers with URLs are placed there too."""
-        spec = salted(spec, self.topology.salt)
+    def add(self, spec: Spec, name: str = "app/web", tag: str | None = "v1") -> Image:
+        """Serve an image or index under a name and a tag (None: only by its digest).
+
+        Layers with URLs on a registry of this topology are served there too.
+        """
+        spec = spec.salted(self.topology.salt)
         if isinstance(spec, Schema1Spec):
-            spec = spec.named(name, tag)
+            spec = spec.named(name, tag or "latest")
         for thing in spec.objects():
             if thing.kind == "blob":
                 self.storage.put_blob(name, thing.digest, thing.data)
@@ -226,7 +230,10 @@ class Registry(HTTPServer):
     # answering
 
     def handle(self, request: Request, connection: Connection) -> tuple[Script, Exchange]:
-        """Answer a request: the seam between the wire and everything above it."""
+        """Answer a request: the seam between the wire and everything above it.
+
+        What a rule or a handler raises is answered by 500, and raised again by `check()`.
+        """
         if not self.topology.count_request():
             reply = error(503, "UNAVAILABLE", "the request cap of this registry is reached")
             exchange = self.journal.begin(request, Facts(), connection, kept=False)
@@ -236,8 +243,19 @@ class Registry(HTTPServer):
             exchange = self.journal.begin(request, self._facts(request), connection)
             exchange.rules.append("expect_request")
             return Script.of(custom, head_only=request.method == "HEAD"), exchange
-        answer = self._answer(request)
+        answer = self._app.answer(request)
+        self._log(request, answer.reply)
         exchange = self.journal.begin(request, answer.facts, connection)
+        try:
+            return self._edited(request, answer, exchange), exchange
+        except Exception as problem:  # rules hold a test's own functions
+            self.handler_errors.append(problem)
+            said = f"{type(problem).__name__}: {problem}"
+            exchange.rules.append(f"a rule raised {said}")
+            reply = error(500, "UNKNOWN", said)
+            return Script.of(reply, head_only=request.method == "HEAD"), exchange
+
+    def _edited(self, request: Request, answer: Answer, exchange: Exchange) -> Script:
         script = Script.of(answer.reply, head_only=request.method == "HEAD")
         setting = Setting(request, place=self._place)
         for rule in list(self.rules):
@@ -246,12 +264,7 @@ class Registry(HTTPServer):
             )
             if fired:
                 exchange.rules.append(f"{rule.id} {rule.words}")
-        return script, exchange
-
-    def _answer(self, request: Request) -> Answer:
-        answer = self._app.answer(request)
-        self._log(request, answer.reply)
-        return answer
+        return script
 
     def _facts(self, request: Request) -> Facts:
         return self._app.answer(Request("HEAD", request.target)).facts
@@ -276,7 +289,7 @@ class Registry(HTTPServer):
             return None
         try:
             response = self.application(http)
-        except Exception as problem:  # a test's own handler may raise anything
+        except Exception as problem:  # a test's own handler may raise anything; dispatch kept it
             return error(500, "UNKNOWN", f"the handler raised {type(problem).__name__}")
         headers = tuple((str(key), str(value)) for key, value in response.headers.items())
         return Reply(response.status_code, headers, response.get_data())

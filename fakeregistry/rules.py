@@ -45,9 +45,9 @@ class When:
             return False
         if self.range is not None and (header("range") is not None) != self.range:
             return False
-        if self.authorized is not None:
-            if (header("authorization") is not None) != self.authorized:
-                return False
+        given = header("authorization") is not None
+        if self.authorized is not None and given != self.authorized:
+            return False
         return all(_holds(want, header(name)) for name, want in self.header.items()) and all(
             _holds(want, query.get(name)) for name, want in self.query.items()
         )
@@ -282,9 +282,9 @@ class Rule:
         """Send the body at about this rate."""
         return self.add(f.Throttle(bytes_per_second))
 
-    def drip(self, bytes: int = 1, every: float = 1.0) -> Rule:  # noqa: A002 (the field's word)
-        """Send so many bytes, wait `every` seconds, and so on."""
-        return self.add(f.Drip(bytes, every))
+    def drip(self, size: int = 1, every: float = 1.0) -> Rule:
+        """Send `size` bytes, wait `every` seconds, and so on."""
+        return self.add(f.Drip(size, every))
 
     def truncate_after(self, n: int, *, terminated: bool = False) -> Rule:
         """Promise the whole body, send `n` bytes, and close in good order."""

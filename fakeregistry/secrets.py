@@ -69,7 +69,7 @@ class Secrets:
         return hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest()[:8]
 
     def redact(self, text: str) -> tuple[str, list[str]]:
-        """Return the text without any known secret, plain, quoted or in base64, and whose it held."""
+        """Return the text without known secrets (plain, quoted, base64), and the names it held."""
         with self._lock:
             known = list(self._names.items())
         seen: list[str] = []

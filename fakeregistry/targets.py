@@ -7,7 +7,7 @@ registry.requests(manifest(image).by_tag)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from .messages import Facts, Kind
 
@@ -148,8 +148,9 @@ def config(image: HasConfig | HasDigest | str | None = None) -> Target:
     """Requests for the configuration of an image (or of this digest); without one, for any."""
     if image is None or isinstance(image, str):
         return KindTarget("config", ("config",), image)
-    described: HasDigest = getattr(image, "config_descriptor", image)
-    return KindTarget("config", ("config", "blob"), described.digest)
+    # An image is asked for its configuration; a descriptor is one.
+    described: Any = getattr(image, "config_descriptor", image)
+    return KindTarget("config", ("config", "blob"), str(described.digest))
 
 
 def manifest(image: HasDigest | str | None = None) -> ManifestTarget:

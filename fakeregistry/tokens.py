@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +39,16 @@ class Auth:
         self._registry: Registry | None = None
         self._credentials: Credentials | None = None
         self.lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        # Of its settings alone: no port, no secret, so that equal worlds describe themselves alike.
+        said = [f"{name}={value!r}" for name, value in self.settings.items() if value is not None]
+        return f"{type(self).__name__}({', '.join(said)})"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for, by the names of the constructor's arguments; None: not said."""
+        return {"user": self._user}
 
     @property
     def registry(self) -> Registry:
@@ -86,6 +95,11 @@ class BasicAuth(Auth):
         super().__init__(user)
         self.challenge = challenge
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for, by the names of the constructor's arguments; None: not said."""
+        return {**super().settings, "challenge": self.challenge}
+
     def deny(self, request: Request, repository: str | None, action: str) -> Reply | None:
         """Refuse a request without the right name and password."""
         given = basic_credentials(request)
@@ -131,6 +145,24 @@ class BearerAuth(Auth):
         self._refresh_tokens: dict[str, bool] = {}
         self._issued = 0
         self._refreshed = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for, by the names of the constructor's arguments; None: not said."""
+        realm = self._realm
+        return {
+            **super().settings,
+            "realm": realm if realm is None or isinstance(realm, str) else realm.name,
+            "service": self._service,
+            "anonymous": self.anonymous,
+            "post": self.post,
+            "refresh": self.refresh,
+            "token_field": self.token_field,
+            "expires_in": self.expires_in,
+            "extra": self.extra or None,
+            "token_uses": self.token_uses,
+            "challenge": self.challenge,
+        }
 
     @property
     def realm_registry(self) -> Registry:
@@ -250,110 +282,6 @@ class Grant:
         )
 
 
-class TokenDesk:
-    """The token endpoint of a registry: serves every registry that names it as its realm."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def _auth(self, service: str | None) -> BearerAuth | None:
-        served = [
-            registry.auth
-            for registry in self._registry.topology.registries.values()
-            if isinstance(registry.auth, BearerAuth)
-            and registry.auth.realm_registry is self._registry
-        ]
-        if service is None:
-            return served[0] if len(served) == 1 else None
-        return next((auth for auth in served if auth.service == service), None)
-
-    def answer_token(self, request: Request) -> Reply:
-        """Answer a token request: GET with Basic credentials or none, or an OAuth2 POST."""
-        if request.method == "POST":
-            return self._post(request)
-        if request.method not in ("GET", "HEAD"):
-            return error(405, "UNSUPPORTED", "GET or POST", headers={"Allow": "GET, POST"})
-        auth = self._auth(request.argument("service"))
-        if auth is None:
-            return error(400, "DENIED", "unknown service")
-        scopes = _scopes([value for key, value in request.query if key == "scope"])
-        given = basic_credentials(request)
-        if given is None:
-            if not auth.anonymous or request.header("authorization") is not None:
-                return error(401, "UNAUTHORIZED", "authentication required")
-            scopes = frozenset(scope for scope in scopes if scope[1] == "pull")
-        elif not auth.knows(*given):
-            return error(401, "UNAUTHORIZED", "incorrect username or password")
-        offline = request.argument("offline_token") == "true" and given is not None
-        return _token(auth, scopes, refresh=offline)
-
-    def _post(self, request: Request) -> Reply:
-        form = dict(request.form)
-        auth = self._auth(form.get("service"))
-        if auth is None:
-            return _oauth_error("invalid_request", "unknown service")
-        if not auth.post:
-            return error(405, "UNSUPPORTED", "only GET here", headers={"Allow": "GET"})
-        scopes = _scopes([value for key, value in request.form if key == "scope"])
-        match form.get("grant_type"):
-            case "password":
-                if not auth.knows(form.get("username", ""), form.get("password", "")):
-                    return _oauth_error("invalid_grant", "incorrect username or password")
-                offline = form.get("access_type") == "offline"
-                return _token(auth, scopes, refresh=offline, oauth=True)
-            case "refresh_token":
-                if not auth.knows_refresh(form.get("refresh_token", "")):
-                    return _oauth_error("invalid_grant", "the refresh token is not valid")
-                return _token(auth, scopes, oauth=True, kept=form["refresh_token"])
-            case other:
-                return _oauth_error("unsupported_grant_type", f"grant type {other}")
-
-
-def _token(
-    auth: BearerAuth,
-    scopes: frozenset[Scope],
-    *,
-    refresh: bool = False,
-    oauth: bool = False,
-    kept: str | None = None,
-) -> Reply:
-    value = auth.issue(scopes)
-    document: dict[str, Any] = {}
-    if auth.token_field in ("both", "token") and not (oauth and auth.token_field == "both"):
-        document["token"] = value
-    if auth.token_field in ("both", "access_token"):
-        document["access_token"] = value
-    if oauth:
-        document["scope"] = " ".join(
-            f"repository:{name}:{action}" for name, action in sorted(scopes)
-        )
-    if auth.expires_in is not None:
-        document["expires_in"] = auth.expires_in
-    if kept is not None:
-        document["refresh_token"] = kept
-    elif refresh and auth.refresh:
-        document["refresh_token"] = auth.issue_refresh()
-    document.update(auth.extra)
-    headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
-    return Reply(200, headers, json.dumps(document).encode())
-
-
-def _oauth_error(code: str, description: str) -> Reply:
-    body = json.dumps({"error": code, "error_description": description}).encode()
-    return Reply(400, (("Content-Type", "application/json"),), body)
-
-
-def _scopes(texts: Sequence[str]) -> frozenset[Scope]:
-    """Parse scopes (`repository:app/web:pull,push`, several by blanks) into pairs."""
-    found = set()
-    for text in " ".join(texts).split():
-        kind, _, rest = text.partition(":")
-        name, _, actions = rest.rpartition(":")
-        if kind.partition("(")[0] == "repository" and name:
-            found |= {(name, action) for action in actions.split(",") if action}
-    return frozenset(found)
-
-
 def basic_credentials(request: Request) -> tuple[str, str] | None:
     """Return name and password of a Basic Authorization header, or None."""
     scheme, _, value = (request.header("authorization") or "").partition(" ")
@@ -383,7 +311,7 @@ def _challenges(raw: str | Sequence[str], words: Mapping[str, str]) -> list[str]
 
 
 def basic(user: str | None = None, *, challenge: str | Sequence[str] | None = None) -> BasicAuth:
-    """Return Basic auth; `challenge` replaces the WWW-Authenticate text (several: several headers)."""
+    """Return Basic auth; `challenge` replaces the WWW-Authenticate text (a list: headers)."""
     return BasicAuth(user, challenge)
 
 

@@ -49,7 +49,7 @@ def head_bytes(head: Head, *, close: bool) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 
-class Gone(Exception):
+class ClientGoneError(Exception):
     """The client hung up."""
 
 
@@ -88,7 +88,7 @@ class Player:
                     self._wait(step)
                 else:
                     return self._end(step, exchange, close=close)
-        except (OSError, Gone):
+        except (OSError, ClientGoneError):
             how: Literal["stopped", "client_gone"] = (
                 "stopped" if self._stopping() else "client_gone"
             )
@@ -154,7 +154,7 @@ class Player:
             timeout = None if step.seconds is None else math.ceil(step.seconds * 1000)
             mine = self.sock.fileno()
             if any(descriptor == mine for descriptor, _ in poller.poll(timeout)):
-                raise Gone
+                raise ClientGoneError
         finally:
             if gate is not None:
                 gate.leave()
