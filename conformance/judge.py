@@ -154,6 +154,8 @@ class Judge:
             record.verdict, record.note = "error", lying.harness_error
         elif lying.bug:
             record.verdict, record.note = "error", f"the case itself failed: {lying.bug}"
+        elif lying.registry_error:
+            record.verdict, record.note = "error", f"the registry failed: {lying.registry_error}"
         else:
             return False
         return True

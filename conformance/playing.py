@@ -20,7 +20,7 @@ from conformance.applicability import Subject
 from conformance.breaches import breaches_of
 from conformance.case import Case, Observed
 from conformance.contract import Evidence, HarnessError, Session
-from conformance.neighbours import Recall
+from conformance.neighbours import PlayInFull, Recall
 from conformance.pulls import CasePuller, NotApplicable, Pulled
 from conformance.results import Breach
 from conformance.rightness import mislabelled_blobs
@@ -73,6 +73,12 @@ class Play:
     def held(self) -> bool:
         """Whether every assertion of the case held."""
         return not (self.failed or self.ended_by)
+
+    @property
+    def registry_error(self) -> str:
+        """What our own registry stumbled over; empty where it didn't."""
+        rules = (rule for exchange in self.exchanges for rule in exchange["rules"])
+        return next((rule for rule in rules if rule.startswith("internal error")), "")
 
     @property
     def wrong(self) -> list[str]:
@@ -150,6 +156,8 @@ def _perform(case: Case, world: World, puller: CasePuller, played: Play) -> None
         played.failed = _where(error, case)
     except NotApplicable as lack:
         played.lacks = str(lack)
+    except PlayInFull:
+        raise
     except HarnessError as error:
         played.harness_error = str(error)
     except Exception as error:  # a case's own mistake must not end the run
@@ -191,7 +199,9 @@ def _where(error: AssertionError, case: Case) -> str:
     code = case.function.__code__
     own = [frame for frame in frames if frame.filename == code.co_filename]
     line = linecache.getline(own[-1].filename, own[-1].lineno or 0).strip() if own else ""
-    text = str(error)
+    # A message of the author's own; pytest's explanation of the assertion isn't one.
+    text = str(error).partition("\nassert ")[0]
+    text = "" if text.startswith("assert ") else text
     return f"{line}: {text}" if line and text else line or text or "assertion failed"
 
 

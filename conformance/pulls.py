@@ -7,7 +7,6 @@ keeps what happened for the judge, and turns 'can't be asked' into `NotApplicabl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,117 +17,19 @@ from conformance.contract import (
     Limits,
     Outcome,
     PullRequest,
-    Running,
     Session,
     Status,
     Trust,
 )
 from conformance.evidence import Layout, tree_of
 from conformance.neighbours import Recall
+from conformance.pulled import NotApplicable, Pulled, RunningPull
 from conformance.rightness import wrong_content
 from conformance.tree import Tree
 from conformance.world import World, WorldRegistry
 from fakeregistry import Image
 
 __all__ = ["CasePuller", "NotApplicable", "Pulled", "RunningPull"]
-
-
-class NotApplicable(Exception):  # noqa: N818 - the verdict's own word
-    """This puller can't be asked this. One line says what it lacks."""
-
-
-@dataclass
-class Pulled:
-    """How one pull ended, in words that read well after ``assert``."""
-
-    outcome: Outcome
-    image: Image | None
-    request: PullRequest
-    limited: bool
-    problems: list[str] = field(default_factory=list)
-    unclear: str = ""
-    cached: bool = False
-
-    @property
-    def succeeded(self) -> bool:
-        """The puller said that it has the image. Whether it is right is checked by itself."""
-        return self.outcome.kind == "pulled"
-
-    @property
-    def refused(self) -> bool:
-        """A clean failure: no signal, no panic, no time-out."""
-        return self.outcome.kind == "failed"
-
-    @property
-    def crashed(self) -> bool:
-        """Died by a signal, panicked, or took its daemon along."""
-        return self.outcome.kind == "crashed"
-
-    @property
-    def hung(self) -> bool:
-        """Had to be killed when its time was over."""
-        return self.outcome.kind == "hung"
-
-    @property
-    def error(self) -> str:
-        """The refusal in the puller's own words."""
-        return self.outcome.error
-
-    @property
-    def image_id(self) -> str | None:
-        """Digest of the config, where the puller reports it."""
-        return self.outcome.image_id
-
-    @property
-    def digest(self) -> str | None:
-        """Digest of the manifest or index, where the puller reports it."""
-        return self.outcome.digest
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of the pull."""
-        return self.outcome.seconds
-
-    def says(self, *words: str) -> bool:
-        """Whether error and stderr hold one of the words (any case); if not, it is unclear."""
-        text = f"{self.outcome.error}\n{self.outcome.stderr}".lower()
-        if any(word.lower() in text for word in words):
-            return True
-        self.unclear = f"none of {', '.join(map(repr, words))} in the error"
-        return False
-
-
-class RunningPull:
-    """A pull on its way."""
-
-    def __init__(self, puller: CasePuller, running: Running, pulled: Pulled) -> None:
-        self._puller = puller
-        self._running = running
-        self._pulled = pulled
-        self._done = False
-
-    @property
-    def pulled(self) -> Pulled:
-        """What is known of it now; its outcome counts after `wait`."""
-        return self._pulled
-
-    def wait(self) -> Pulled:
-        """Its end, at the latest when its time is over."""
-        if not self._done:
-            self._pulled.outcome = self._running.wait()
-            self._done = True
-            self._puller.ended(self._pulled)
-        return self._pulled
-
-    def cancel(self) -> None:
-        """Ask the puller to give up, as its user would."""
-        self._pulled.limited = True
-        self._running.cancel()
-
-    def kill(self) -> None:
-        """End the puller as a power cut would."""
-        self._pulled.limited = True
-        self._running.kill()
 
 
 class CasePuller:
@@ -241,7 +142,7 @@ class CasePuller:
         pulled = self._prepared(image, limits=limits, **options)
         pulled.limited = within is not None or limits.timeout_s is not None
         running = self.session.start(pulled.request, within or watch or self.longest_s)
-        handle = RunningPull(self, running, pulled)
+        handle = RunningPull(running, pulled, self.ended)
         self.running.append(handle)
         return handle
 
