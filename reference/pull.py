@@ -33,9 +33,6 @@ from reference.resolve import Resolved, Resolver
 from reference.schema1 import Schema1Converter
 from reference.transport import Transport
 
-MANAGED = {"io.cri-containerd.image": "managed"}
-"""The label of an image that a pull made, as containerd's CRI sets it."""
-
 
 @dataclass(frozen=True)
 class Pulled:
@@ -185,8 +182,7 @@ class Puller(Local):
         image_id = found.manifest.config.digest
         repo_tag = str(name) if name.tag else ""
         repo_digest = self.repo_digest(name, found.target, schema1=schema1)
-        for record in filter(None, (image_id, repo_tag, repo_digest)):
-            self.records.put(record, found.target, MANAGED)
+        self.records.put_all(filter(None, (image_id, repo_tag, repo_digest)), found.target)
         return Pulled(
             name=str(name),
             image_id=image_id,

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 import httpx
 
@@ -221,9 +221,9 @@ class Transport:
         if not location:
             raise RedirectError(f"{safe_url(ask.url)}: {answer.status} without Location")
         try:
-            target = replace(ask, url=str(httpx.URL(ask.url).join(location)))
+            target = replace(ask, url=urldefrag(urljoin(ask.url, location)).url)
             known = target.scheme in ("http", "https") and bool(urlsplit(target.url).hostname)
-        except (httpx.InvalidURL, ValueError):
+        except ValueError:
             known = False
         if not known:
             raise RedirectError(f"{safe_url(ask.url)}: redirect to something that isn't http(s)")

@@ -38,7 +38,7 @@ def encoded(text: str) -> str:
         (AuthConfig(auth=encoded("a:b\0\0")), ("a", "b")),
         (AuthConfig(username="u", password="p", server_address="https://other.test"), ("", "")),
         (AuthConfig(username="u", password="p", server_address="https://r.test:5000"), ("u", "p")),
-        (AuthConfig(username="u", password="p", server_address="//R.test:5000/v2"), ("u", "p")),
+        (AuthConfig(username="u", password="p", server_address="http://R.test:5000"), ("u", "p")),
         (AuthConfig(username="u", password="p", server_address="https://r.test"), ("", "")),
         (AuthConfig(username="u", password="p", server_address="r.test:5000"), ("u", "p")),
         (AuthConfig(password="p"), ("", "")),  # PA-12
