@@ -19,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from conformance.contract import HarnessError
 
-__all__ = ["Child", "crash_words", "environment", "read_bounded"]
+__all__ = ["Child", "crash_words", "environment", "read_bounded", "start_dying_with_us"]
 
 _KEPT = 32 * 1024
 """Bytes kept of each end of what a puller wrote."""
@@ -79,6 +80,16 @@ def _dying_with_parent() -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", _DIES_WITH_PARENT)
 
 
+def start_dying_with_us(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a program that the kernel kills when this process ends. `options` are Popen's."""
+    command = [*_dying_with_parent(), *argv]
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, **options)
+
+    return _spawner().submit(start).result()
+
+
 class Child:
     """A running program.
 
@@ -107,19 +118,14 @@ class Child:
         try:
             with given.open("rb") as in_, self.stdout.open("wb") as out:
                 with self.stderr.open("wb") as err:
-                    self._process = (
-                        _spawner()
-                        .submit(
-                            subprocess.Popen,
-                            [*_dying_with_parent(), program, *argv[1:]],
-                            stdin=in_,
-                            stdout=out,
-                            stderr=err,
-                            env=dict(env),
-                            cwd=folder,
-                            start_new_session=True,
-                        )
-                        .result()
+                    self._process = start_dying_with_us(
+                        [program, *argv[1:]],
+                        stdin=in_,
+                        stdout=out,
+                        stderr=err,
+                        env=dict(env),
+                        cwd=folder,
+                        start_new_session=True,
                     )
         except OSError as error:
             raise HarnessError(f"{argv[0]} can't be started: {error.strerror}") from None

@@ -8,25 +8,20 @@ where it has them.
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import inspect
 import os
-import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from conformance.contract import Outcome, PullRequest, Status
 from conformance.pullers.answers import answer
 
-__all__ = ["resolve", "run"]
-
-_PR_SET_PDEATHSIG = 1
+__all__ = ["perform", "resolve"]
 
 
 def resolve(target: str) -> Any:
@@ -35,58 +30,40 @@ def resolve(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def run(
-    connection: Connection,
-    entry: str,
-    arguments: Mapping[str, str],
-    refusals: tuple[str, ...],
-    operation: str,
-    image: str,
-    document: Mapping[str, Any],
-    stderr: str,
-    names: Mapping[str, str],
-) -> None:
-    """Do `operation` and send ``("answer", document)``, or ``("crash", words)``.
+def perform(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Do the job's operation: ``{"answer": document}``, or ``{"crash": words}`` with a traceback.
 
-    Runs in a process of its own: group, stderr and name resolution are the child's alone.
+    Runs in a process of its own: its output and its name resolution are the child's alone.
     """
-    # The parent kills the group; and where it can't any more, the kernel does.
-    os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with open(stderr, "ab") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    if names:
-        _resolve_names(names)
-    request = PullRequest.from_json(document)
+    descriptor = os.open(job["stderr"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    if job["names"]:
+        _resolve_names(job["names"])
     try:
-        expected = tuple(resolve(each) for each in refusals)
-        try:
-            result = _do(entry, arguments, operation, image, request)
-        except expected as error:
-            words = " ".join(str(error).split()) or type(error).__name__
-            result = answer("failed", error=words, code=type(error).__name__)
+        return {"answer": _do(job, PullRequest.from_json(job["request"]))}
     except BaseException as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, tuple(resolve(each) for each in job["refusals"])):
+            return {"answer": answer("failed", error=words, code=type(error).__name__)}
         traceback.print_exc()
+        return {"crash": f"{type(error).__name__}: {words}"[:4096]}
+    finally:
+        sys.stdout.flush()
         sys.stderr.flush()
-        connection.send(("crash", f"{type(error).__name__}: {error}"))
-        return
-    connection.send(("answer", result))
 
 
-def _do(
-    entry: str, arguments: Mapping[str, str], operation: str, image: str, request: PullRequest
-) -> dict[str, Any]:
-    target = resolve(entry)
-    puller: Any = target(**arguments) if inspect.isclass(target) else target
+def _do(job: Mapping[str, Any], request: PullRequest) -> dict[str, Any]:
+    target = resolve(job["entry"])
+    puller: Any = target(**job["arguments"]) if inspect.isclass(target) else target
+    operation = job["operation"]
     if operation == "pull":
         pull: Callable[[PullRequest], Any] = puller.pull if hasattr(puller, "pull") else puller
         return _pull_answer(pull(request))
     ask: Callable[[str, PullRequest], Any] | None = getattr(puller, operation, None)
     if ask is None:
         return answer("unsupported", feature=operation)
-    result = ask(image, request)
+    result = ask(job["image"], request)
     if operation == "status":
         return answer("status", **result.to_json()) if isinstance(result, Status) else dict(result)
     if operation == "remove":
