@@ -202,7 +202,7 @@ def _where(error: AssertionError, case: Case) -> str:
     # A message of the author's own; pytest's explanation of the assertion isn't one.
     text = str(error).partition("\nassert ")[0]
     text = "" if text.startswith("assert ") else text
-    return f"{line}: {text}" if line and text else line or text or "assertion failed"
+    return text or line or "assertion failed"
 
 
 def _place_canaries(directory: Path) -> None:

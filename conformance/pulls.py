@@ -206,7 +206,6 @@ class CasePuller:
                 self.session,
                 pulled.request,
                 pulled.image,
-                pulled.outcome,
                 self.evidence,
                 honest=self.world.honest or not self._content_lies(),
                 with_rootfs=self.with_rootfs,

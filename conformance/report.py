@@ -111,7 +111,9 @@ def timeline_lines(exchanges: Sequence[dict[str, Any]], most: int = _MOST_ROWS) 
             ]
         )
         ended = "" if row["ended"] == "complete" else f" {row['ended']}"
-        fired = f"  ← {'; '.join(row['rules'])}" if row.get("rules") else ""
+        # A rule's words stand above, with the lies; here its number is enough.
+        rules = [rule.partition(" ")[0] for rule in row.get("rules", ())]
+        fired = f"  ← {', '.join(rules)}" if rules else ""
         lines.append(
             f"    {row['at'] * 1000:8.0f} ms  {row['registry']:<8} {asked:<60} "
             f"{row.get('status', '-')} {row['bytes']:>8} B{ended} {extra}{fired}".rstrip()
@@ -148,7 +150,8 @@ def summary(results: Results, requirements: Requirements) -> str:
         values = ", ".join(f"{name} = {value}" for name, value in record.values.items())
         lines.append(f"  recorded {record.case}: {values}")
     if header.untested:
-        lines.append(f"  not tested: {len(header.untested)} MUSTs ({', '.join(header.untested)})")
+        text = f"not tested: {len(header.untested)} MUSTs: {', '.join(header.untested)}"
+        lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
     lines.append(f"  isolation: {header.isolation}; seed {header.seed}")
     if not results.complete:
         lines.append(f"  INCOMPLETE: {results.reason}")

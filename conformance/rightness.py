@@ -1,4 +1,4 @@
-"""Whether what a puller has is what the image is: every byte, the whole tree, the right id.
+"""Whether what a puller has is what the image is: every byte, and the whole tree.
 
 Looked at after each pull that claims success. Where the content itself was a lie, only the store's
 own promise is checked: nothing stands under a digest that it doesn't have.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conformance.contract import Evidence, HarnessError, Outcome, PullRequest, Session
+from conformance.contract import Evidence, HarnessError, PullRequest, Session
 from conformance.evidence import differences, mislabelled, powers_here, tree_of
 from conformance.golden import NotGolden, golden_tree
 from fakeregistry import Image
@@ -26,7 +26,6 @@ def wrong_content(
     session: Session,
     request: PullRequest,
     image: Image | None,
-    outcome: Outcome,
     evidence: frozenset[Evidence],
     *,
     honest: bool,
@@ -40,9 +39,6 @@ def wrong_content(
     problems: list[str] = []
     if Evidence.LAYOUT in evidence:
         problems += _layout(session, request, image, spec, honest=honest)
-    reported = outcome.image_id if Evidence.IMAGE_ID in evidence else None
-    if honest and spec is not None and reported not in (None, spec.image_id):
-        problems.append(f"reports the image id {reported}, it is {spec.image_id}")
     wanted = with_rootfs or Evidence.LAYOUT not in evidence
     if Evidence.ROOTFS in evidence and wanted and honest and spec is not None:
         problems += _rootfs(session, request, spec)

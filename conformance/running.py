@@ -22,6 +22,7 @@ from conformance.breaches import secrets_record
 from conformance.case import Case
 from conformance.handshake import shake_hands
 from conformance.isolation import current
+from conformance.judge import INVARIANTS
 from conformance.ledger import Ledger
 from conformance.plan import Plan, all_cases, header_of_machine, judge_for
 from conformance.plugin import PLAN_VARIABLE, Collected
@@ -163,8 +164,9 @@ def _header(
     plan: Plan, name: str, version: str, cases: list[Case], requirements: Requirements
 ) -> Header:
     isolation = current()
-    used = [requirements[key] for case in cases for key in case.covers]
+    used = [requirements[key] for case in cases for key in (*case.covers, *INVARIANTS.values())]
     covered = [key for case in all_cases().values() for key in case.covers]
+    watched = ["SECRET-01", "SCENARIO-01", *INVARIANTS.values()]
     return Header(
         suite=__version__,
         seed=plan.seed,
@@ -185,5 +187,5 @@ def _header(
             }
             for requirement in used
         },
-        untested=untested_of(requirements, [*covered, "SECRET-01", "STORE-01", "ESCAPE-01"]),
+        untested=untested_of(requirements, [*covered, *watched]),
     )

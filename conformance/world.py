@@ -207,16 +207,16 @@ class World:
     @property
     def told(self) -> list[str]:
         """Every lie of this world in words."""
-        faults = [f"{name}: {rule.words}" for name, rule in self.rules if rule.faults]
+        faults = [f"{rule.id}: {rule.words}" for _, rule in self.rules if rule.faults]
         return [lie.words for lie in self.lies] + faults
 
     def unmet(self) -> tuple[list[str], list[str]]:
         """The required lies, and the baits, that the puller didn't come across, in words."""
         required: list[str] = []
         baits: list[str] = []
-        for name, rule in self.rules:
+        for _, rule in self.rules:
             if not rule.fired:
-                (required if rule.required else baits).append(f"{name}: {rule.words}")
+                (required if rule.required else baits).append(f"{rule.id}: {rule.words}")
         for lie in self.lies:
             if not self._met(lie):
                 (baits if lie.bait else required).append(lie.words)

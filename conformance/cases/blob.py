@@ -22,7 +22,9 @@ def intact_image(registry: WorldRegistry, puller: CasePuller) -> None:
 def cut_short(registry: WorldRegistry, puller: CasePuller) -> None:
     """A layer whose body always ends early is never committed, and the pull fails."""
     image = registry.add(an_image(layers=2))
-    registry.on(blob(image.layers[1])).always().truncate_after(100)
+    registry.on(blob(image.layers[1])).truncate_after(100)
+    # Whoever asks for the rest is refused it; pieces of 100 bytes would make the blob whole.
+    registry.on(blob(image.layers[1]), range=True).bait().status(416)
 
     pulled = puller.pull(image)
 
