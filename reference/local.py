@@ -119,8 +119,10 @@ class Local:
         `read` brings a document; only those on the way are asked for (IDX-01, IDX-10, IDX-11).
         """
         descriptor = target
+        manifests = self.manifests()
         for _ in range(self.config.max_index_depth + 1):
-            document = self.manifests().read(read(descriptor), descriptor)
+            manifests.check_known(descriptor)
+            document = manifests.read(read(descriptor), descriptor)
             if isinstance(document, Manifest):
                 return Found(target, descriptor, document)
             descriptor = matcher.choose(document.entries, descriptor.digest)

@@ -51,10 +51,7 @@ class Manifests:
 
     def read(self, data: bytes, descriptor: Descriptor) -> Index | Manifest:
         """The document of `descriptor`; its media type says what it has to be."""
-        if descriptor.media_type not in INDEX_TYPES | MANIFEST_TYPES:
-            raise UnsupportedMediaType(
-                f"{descriptor.digest} is {descriptor.media_type or 'of no type'}: not an image"
-            )
+        self.check_known(descriptor)
         document = self.parse(data, descriptor.digest)
         self.check_media_type(document, descriptor)
         self.check_unambiguous(document, descriptor)
@@ -63,6 +60,14 @@ class Manifests:
         if descriptor.media_type in INDEX_TYPES:
             return Index(self.entries(document, descriptor))
         return self.image(document, descriptor)
+
+    def check_known(self, descriptor: Descriptor) -> None:
+        """Only an index or a manifest can be read as one; nothing is guessed (MAN-14, MAN-16)."""
+        if descriptor.media_type not in INDEX_TYPES | MANIFEST_TYPES:
+            raise UnsupportedMediaType(
+                f"{descriptor.digest} has the media type {descriptor.media_type or '(none)'}: "
+                "neither an image manifest nor an index"
+            )
 
     def parse(self, data: bytes, digest: str) -> dict[str, Any]:
         """Read JSON; an object, and no name twice in any object of it."""

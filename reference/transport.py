@@ -111,7 +111,8 @@ class Answer:
         if self.coding in ("gzip", "x-gzip"):
             yield from self._decoded()
         elif self.coding:
-            raise BodyError(f"{self._where()}: unsupported Content-Encoding {self.coding!r}")
+            # No BodyError: it would be the same another time.
+            raise TransportError(f"{self._where()}: unsupported Content-Encoding {self.coding!r}")
         else:
             yield from self._raw()
 

@@ -194,7 +194,7 @@ def test_a_gzip_coding_is_taken_off_in_bounded_pieces() -> None:
     ],
 )
 def test_a_coding_that_cannot_be_taken_off_is_an_error(data: bytes, coding: str, why: str) -> None:
-    with pytest.raises(BodyError, match=why), coded(data, coding).send(ASK) as answer:
+    with pytest.raises(TransportError, match=why), coded(data, coding).send(ASK) as answer:
         answer.read(10_000)
 
 

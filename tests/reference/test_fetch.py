@@ -1,0 +1,360 @@
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import httpx
+import pytest
+from scripted import HOST, MIRROR, Broken, ScriptedTransport, fetcher_at
+
+from reference.config import Config
+from reference.descriptors import (
+    DOCKER_FOREIGN_LAYER_GZIP,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Descriptor,
+)
+from reference.errors import (
+    BodyError,
+    DigestMismatch,
+    IntegrityError,
+    NotFound,
+    PullError,
+    RegistryError,
+    SizeMismatch,
+    StoreError,
+    TransportError,
+)
+from reference.store import Store
+
+DATA = bytes(range(256)) * 4
+LAYER = Descriptor.of(OCI_LAYER, DATA)
+BLOB = f"https://registry.test/v2/app/web/blobs/{LAYER.digest}"
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def whole(data: bytes = DATA, **headers: str) -> httpx.Response:
+    return httpx.Response(200, headers=headers, content=data)
+
+
+def cut(at: int, start: int = 0, status: int = 200, **headers: str) -> httpx.Response:
+    """A body that promises everything and breaks off after `at` bytes."""
+    headers = {"content-length": str(len(DATA) - start), **headers}
+    return httpx.Response(status, headers=headers, stream=Broken(DATA[start : start + at]))
+
+
+def part(start: int, data: bytes = DATA, *, says: str | None = "") -> httpx.Response:
+    """The rest from `start` on, as a 206."""
+    said = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}" if says == "" else says
+    headers = {} if said is None else {"content-range": said}
+    return httpx.Response(206, headers=headers, content=data[start:])
+
+
+def in_turn(*answers: httpx.Response | Exception) -> Handler:
+    left: list[httpx.Response | Exception] = list(answers)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return handler
+
+
+def fetch(
+    tmp_path: Path,
+    handler: Handler,
+    descriptor: Descriptor = LAYER,
+    *,
+    hosts: Iterable[object] = (HOST,),
+    **config: int,
+) -> ScriptedTransport:
+    """Fetch, and look whether exactly the right content is in the store."""
+    transport = ScriptedTransport(handler, Config(retry_attempts=0, **config))  # type: ignore[arg-type]
+    fetcher = fetcher_at(transport, tmp_path, *hosts)  # type: ignore[arg-type]
+    try:
+        fetcher.fetch(descriptor)
+    except BaseException:
+        assert not fetcher.store.has(descriptor.digest)
+        raise
+    assert fetcher.store.read(descriptor.digest) == DATA
+    assert transport.reporter.status()[0] == 0
+    return transport
+
+
+def ranges(transport: ScriptedTransport) -> list[str | None]:
+    return [request.headers.get("range") for request in transport.asked]
+
+
+def test_a_blob_comes_by_one_get(tmp_path: Path) -> None:
+    transport = fetch(tmp_path, in_turn(whole()))
+    assert transport.lines == [f"GET {BLOB}"]  # BLOB-01
+    assert ranges(transport) == [None]  # BLOB-14
+    assert transport.asked[0].headers["accept"] == f"{OCI_LAYER}, */*"  # MAN-03
+
+
+def test_what_is_there_is_not_fetched(tmp_path: Path) -> None:
+    Store(tmp_path).put(OCI_LAYER, DATA)
+    assert fetch(tmp_path, in_turn()).asked == []  # BLOB-23
+
+
+def test_embedded_data_needs_no_request(tmp_path: Path) -> None:
+    descriptor = Descriptor(OCI_LAYER, LAYER.digest, LAYER.size, data=DATA)
+    assert fetch(tmp_path, in_turn(), descriptor).asked == []  # BLOB-35
+    lying = Descriptor(OCI_LAYER, LAYER.digest, LAYER.size, data=DATA[::-1])
+    with pytest.raises(DigestMismatch):
+        fetch(tmp_path / "other", in_turn(), lying)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (lambda: whole(DATA[:-1] + b"x"), DigestMismatch),  # BLOB-02
+        (lambda: whole(DATA[:-1]), SizeMismatch),  # BLOB-03
+        (lambda: whole(DATA + b"x"), SizeMismatch),
+        (lambda: httpx.Response(200, stream=httpx.ByteStream(DATA + b"x")), SizeMismatch),
+        (lambda: httpx.Response(404), NotFound),  # BLOB-19
+        (lambda: httpx.Response(500), RegistryError),
+        (lambda: whole(DATA, **{"content-encoding": "br"}), TransportError),  # BLOB-16
+    ],
+)
+def test_anything_but_the_content_is_refused(
+    tmp_path: Path, answer: Callable[[], httpx.Response], kind: type[PullError]
+) -> None:
+    with pytest.raises(kind):
+        fetch(tmp_path, lambda request: answer())
+
+
+def test_an_endless_body_is_left_soon_after_its_size(tmp_path: Path) -> None:
+    sent = 0
+
+    class Endless(httpx.SyncByteStream):
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            nonlocal sent
+            while True:
+                sent += 1000
+                yield bytes(1000)
+
+    with pytest.raises(SizeMismatch):
+        fetch(tmp_path, lambda request: httpx.Response(200, stream=Endless()))
+    assert sent <= 3000  # BLOB-04
+
+
+# Resuming
+
+
+def test_a_broken_body_is_continued(tmp_path: Path) -> None:
+    transport = fetch(tmp_path, in_turn(cut(100), part(100)))
+    assert ranges(transport) == [None, "bytes=100-"]  # BLOB-05
+
+
+def test_a_reset_is_continued_too(tmp_path: Path) -> None:
+    reset = httpx.Response(200, stream=Broken(DATA[:10], httpx.ReadError("reset by peer")))
+    assert ranges(fetch(tmp_path, in_turn(reset, part(10)))) == [None, "bytes=10-"]  # BLOB-12
+
+
+def test_a_connection_that_just_ends_is_continued(tmp_path: Path) -> None:
+    ended = httpx.Response(200, stream=httpx.ByteStream(DATA[:10]))
+    assert "content-length" not in ended.headers
+    assert ranges(fetch(tmp_path, in_turn(ended, part(10)))) == [None, "bytes=10-"]
+
+
+def test_an_ignored_range_is_skipped_over(tmp_path: Path) -> None:
+    transport = fetch(tmp_path, in_turn(cut(100), whole()))
+    assert ranges(transport) == [None, "bytes=100-"]  # BLOB-07
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: part(0, says=f"bytes 0-{len(DATA) - 1}/{len(DATA)}"),
+        lambda: part(100, says=f"bytes 101-{len(DATA) - 1}/{len(DATA)}"),  # BLOB-08
+        lambda: part(100, says=None),
+        lambda: part(100, says="bytes=100-"),
+        lambda: part(100, says=f"bytes 100-{len(DATA)}/{len(DATA) + 1}"),
+        lambda: httpx.Response(416),  # BLOB-10
+        lambda: part(100, says=""),
+    ],
+)
+def test_another_part_than_asked_for_is_thrown_away(
+    tmp_path: Path, answer: Callable[[], httpx.Response]
+) -> None:
+    response = answer()
+    if response.headers.get("content-range") == f"bytes 100-{len(DATA) - 1}/{len(DATA)}":
+        response.headers["content-encoding"] = "gzip"  # BLOB-18
+    transport = fetch(tmp_path, in_turn(cut(100), response, whole()))
+    assert ranges(transport) == [None, "bytes=100-", None]
+
+
+def test_a_smaller_part_than_the_rest_is_progress(tmp_path: Path) -> None:
+    middle = httpx.Response(
+        206, headers={"content-range": f"bytes 100-199/{len(DATA)}"}, content=DATA[100:200]
+    )
+    transport = fetch(tmp_path, in_turn(cut(100), middle, part(200)))
+    assert ranges(transport) == [None, "bytes=100-", "bytes=200-"]
+
+
+def test_resuming_goes_on_while_bytes_come(tmp_path: Path) -> None:
+    answers = [cut(100)] + [
+        cut(100, start, 206, **{"content-range": f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"})
+        for start in range(100, 1000, 100)
+    ]
+    transport = fetch(tmp_path, in_turn(*answers, part(1000)), resume_attempts=1)
+    assert len(transport.asked) == 11  # BLOB-06
+
+
+def test_resuming_without_a_byte_ends_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reference.progress.Cancellation.wait", lambda self, seconds: None)
+    transport = ScriptedTransport(lambda request: cut(0), Config(resume_attempts=3))
+    with pytest.raises(BodyError):
+        fetcher_at(transport, tmp_path).fetch(LAYER)
+    assert len(transport.asked) == 4
+
+
+def test_resuming_has_a_budget(tmp_path: Path) -> None:
+    def drip(request: httpx.Request) -> httpx.Response:
+        start = int(request.headers.get("range", "bytes=0-")[6:-1])
+        span = f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"
+        return cut(1, start, 206 if start else 200, **{"content-range": span})
+
+    transport = ScriptedTransport(drip, Config(resume_budget=20))
+    with pytest.raises(BodyError):
+        fetcher_at(transport, tmp_path).fetch(LAYER)
+    assert len(transport.asked) == 20
+
+
+def test_the_next_pull_continues_what_broke_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference.progress.Cancellation.wait", lambda self, seconds: None)
+    with pytest.raises(BodyError):
+        fetch(tmp_path, lambda request: cut(100) if not request.headers.get("range") else cut(0))
+    transport = fetch(tmp_path, in_turn(part(100)))
+    assert ranges(transport) == ["bytes=100-"]  # BLOB-27
+
+
+def test_wrong_bytes_of_an_earlier_pull_are_thrown_away(tmp_path: Path) -> None:
+    wrong = httpx.Response(
+        200, headers={"content-length": str(len(DATA))}, stream=Broken(bytes(100))
+    )
+    answers = iter([wrong])
+    with pytest.raises(PullError):
+        fetch(tmp_path, lambda request: next(answers, None) or httpx.Response(503))
+    transport = fetch(tmp_path, in_turn(part(100), whole()))
+    assert ranges(transport) == ["bytes=100-", None]  # BLOB-28
+
+
+def test_nothing_stays_of_content_that_was_wrong(tmp_path: Path) -> None:
+    with pytest.raises(DigestMismatch):
+        fetch(tmp_path, lambda request: whole(DATA[::-1]))
+    assert ranges(fetch(tmp_path, in_turn(whole()))) == [None]
+
+
+# Hosts
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda: whole(DATA[::-1]),  # HOST-38 is containerd's
+        lambda: whole(DATA[:-1]),
+        lambda: httpx.Response(404),
+        lambda: httpx.Response(500),
+        lambda: httpx.ConnectError("refused"),
+    ],
+)
+def test_what_one_host_gets_wrong_the_next_may_have(
+    tmp_path: Path, fault: Callable[[], httpx.Response | Exception]
+) -> None:
+    transport = fetch(tmp_path, in_turn(fault(), whole()), hosts=(MIRROR, HOST))
+    assert [request.url.host for request in transport.asked] == ["mirror.test", "registry.test"]
+
+
+def test_the_next_host_goes_on_where_the_first_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference.progress.Cancellation.wait", lambda self, seconds: None)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "registry.test":
+            return part(100)
+        return httpx.Response(404) if "range" in request.headers else cut(100)
+
+    transport = fetch(tmp_path, handler, hosts=(MIRROR, HOST))
+    assert ranges(transport) == [None, "bytes=100-", "bytes=100-"]  # BLOB-13
+
+
+def test_the_error_is_the_one_that_tells_most(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError):
+        fetch(tmp_path, in_turn(whole(DATA[::-1]), httpx.Response(404)), hosts=(MIRROR, HOST))
+    with pytest.raises(RegistryError, match="500"):
+        fetch(tmp_path, in_turn(httpx.Response(500), httpx.Response(404)), hosts=(MIRROR, HOST))
+
+
+def test_manifests_come_from_their_own_endpoint(tmp_path: Path) -> None:
+    manifest = Descriptor.of(OCI_MANIFEST, DATA)
+    transport = ScriptedTransport(in_turn(whole()))
+    assert fetcher_at(transport, tmp_path).document(manifest) == DATA
+    assert transport.lines == [f"GET https://registry.test/v2/app/web/manifests/{manifest.digest}"]
+
+
+def test_a_document_beyond_the_limit_is_not_fetched(tmp_path: Path) -> None:
+    transport = ScriptedTransport(in_turn(), Config(max_manifest_size=100))
+    with pytest.raises(SizeMismatch):
+        fetcher_at(transport, tmp_path).document(Descriptor.of(OCI_MANIFEST, DATA))
+
+
+def test_a_full_disk_is_not_a_hosts_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise StoreError("No space left on device")
+
+    monkeypatch.setattr("reference.store.Ingest.write", full)
+    with pytest.raises(StoreError, match="No space"):
+        fetch(tmp_path, in_turn(whole()), hosts=(MIRROR, HOST))
+
+
+# URLs of a descriptor
+
+
+def foreign(*urls: str, media_type: str = DOCKER_FOREIGN_LAYER_GZIP) -> Descriptor:
+    return Descriptor(media_type, LAYER.digest, LAYER.size, urls=urls)
+
+
+def test_a_foreign_layer_comes_from_its_url_where_no_host_has_it(tmp_path: Path) -> None:
+    urls = ("ftp://x.test/", "https://one.test/l", "https://two.test/l?k=v")
+    transport = ScriptedTransport(
+        in_turn(httpx.Response(404), httpx.Response(403), whole()), Config(headers={"X-Key": "s"})
+    )
+    fetcher_at(transport, tmp_path).fetch(foreign(*urls))
+    assert [str(request.url) for request in transport.asked] == [BLOB, *urls[1:]]  # BLOB-34
+    assert "x-key" in transport.asked[0].headers
+    assert "x-key" not in transport.asked[1].headers  # BLOB-32
+
+
+def test_content_from_a_url_is_verified(tmp_path: Path) -> None:
+    with pytest.raises(DigestMismatch):
+        fetch(
+            tmp_path,
+            in_turn(httpx.Response(404), whole(DATA[::-1])),
+            foreign("https://one.test/l"),
+        )  # BLOB-33
+
+
+def test_urls_of_other_content_are_not_asked(tmp_path: Path) -> None:
+    layer = foreign("https://internal.test/", media_type=OCI_LAYER)
+    with pytest.raises(NotFound):
+        fetch(tmp_path, in_turn(httpx.Response(404)), layer)  # Q-31
+
+
+def test_the_size_of_a_blob_is_asked_for_where_nobody_said_it(tmp_path: Path) -> None:
+    transport = ScriptedTransport(
+        in_turn(
+            httpx.Response(404),
+            httpx.Response(200, headers={"content-length": "7"}, stream=httpx.ByteStream(b"")),
+        )
+    )
+    fetcher = fetcher_at(transport, tmp_path, MIRROR, HOST)
+    assert fetcher.describe(OCI_LAYER, LAYER.digest).size == 7
+    with pytest.raises(TransportError, match="no Content-Length"):
+        fetcher_at(
+            ScriptedTransport(lambda request: httpx.Response(200, stream=Broken(b""))), tmp_path
+        ).describe(OCI_LAYER, LAYER.digest)
