@@ -86,7 +86,7 @@ class Config:
     max_manifest_size: int = 4 * 1024 * 1024
     max_index_depth: int = 4
     max_redirects: int = 10
-    resume_attempts: int = 5
+    resume_attempts: int = 3
     """How often a broken body may be continued without a new byte in between."""
     resume_budget: int = 100
     """... and how often at all."""
