@@ -113,7 +113,12 @@ class Certificates:
 
     def client_certificate(self, directory: Path | str, name: str = "puller") -> tuple[Path, Path]:
         """Write a client certificate by this CA; return the files `client.cert`, `client.key`."""
-        leaf = _authority().issue_cert(f"{name}@client.invalid", common_name=name)
+        leaf = _authority().issue_cert(
+            f"{name}@client.invalid",
+            common_name=name,
+            organization_name="pullproof",
+            organization_unit_name="client",
+        )
         chain, key = Path(directory, "client.cert"), Path(directory, "client.key")
         chain.write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
         key.touch(mode=0o600)
