@@ -522,3 +522,36 @@ def test_plain_http_on_an_https_port_is_not_accepted() -> None:
     with server(answering(b"HTTP/1.1 200 OK\r\n\r\n")) as port, real() as transport:
         with pytest.raises(TLSError):
             get(transport, port, TLSOptions(skip_verify=True))  # TLS-19
+
+
+# A proxy on the way
+
+
+def test_a_proxy_forwards_http_and_tunnels_https(ca: trustme.CA, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(str(file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("registry.test").configure_cert(context)
+    heads: list[str] = []
+
+    def play(connection: socket.socket) -> None:
+        head = connection.recv(65536).decode()
+        heads.append(head)
+        if not head.startswith("CONNECT"):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain")
+            return
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(65536)
+            secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecure")
+            secure.recv(65536)
+
+    with server(play) as port, real(Config(proxy=f"http://me:pw@127.0.0.1:{port}")) as transport:
+        with transport.send(Ask("GET", "http://registry.test/x")) as answer:
+            assert answer.read(10) == b"plain"
+        tls = TLSOptions((file,))
+        with transport.send(Ask("GET", "https://registry.test/x", tls=tls)) as answer:
+            assert answer.read(10) == b"secure"
+    assert heads[0].startswith("GET http://registry.test/x HTTP/1.1")
+    assert heads[1].startswith("CONNECT registry.test:443 HTTP/1.1")
+    assert all("Proxy-Authorization: Basic bWU6cHc=" in head for head in heads)
