@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -197,11 +197,11 @@ class Journal:
                 scheme=request.scheme,
                 method=request.method,
                 target=target,
-                host=request.header("host") or "",
+                host=header_of(tuple(headers), "host") or "",
                 request_headers=headers,
                 request_body_size=len(request.body),
                 form=form or None,
-                facts=facts,
+                facts=self._shown(facts),
                 times=Times(self.now()),
                 secrets=seen,
             )
@@ -209,6 +209,19 @@ class Journal:
                 self._exchanges.append(exchange)
             self._changed.notify_all()
             return exchange
+
+    def _shown(self, facts: Facts) -> Facts:
+        """Return the facts with every secret hidden: they quote the path."""
+
+        def shown(text: str | None) -> str | None:
+            return text if text is None else self.secrets.redact(text)[0]
+
+        return replace(
+            facts,
+            repository=shown(facts.repository),
+            tag=shown(facts.tag),
+            digest=shown(facts.digest),
+        )
 
     def head(self, exchange: Exchange, status: int, headers: Headers) -> None:
         """Record what the head said."""
