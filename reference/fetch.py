@@ -160,6 +160,7 @@ class Fetcher:
         """Read from one source until the content is complete, resuming; then verify and publish."""
         budget = self.config.resume_budget
         idle = 0
+        refusals = 0
         while ingest.remaining or not ingest.offset:
             before = ingest.offset
             try:
@@ -175,6 +176,11 @@ class Fetcher:
                     raise
                 if idle:
                     self.cancellation.wait(FIRST_PAUSE * 2 ** (idle - 1))
+            except RegistryError as error:
+                if not ingest.offset or refusals or not self.is_range_refused(error):
+                    raise
+                refusals += 1
+                ingest.restart()
         ingest.commit()
 
     def open(self, source: Source, descriptor: Descriptor, offset: int) -> Answer:
@@ -254,6 +260,13 @@ class Fetcher:
                 f"{descriptor.digest} should have {descriptor.size} bytes, "
                 f"but {safe_url(answer.ask.url)} promises {length}"
             )
+
+    def is_range_refused(self, error: RegistryError) -> bool:
+        """Whether a host may have refused the Range only: then the whole is asked for, once.
+
+        Range is a SHOULD for registries, and some answer 400 to it instead of ignoring it.
+        """
+        return 400 <= error.status < 500 and error.status not in (404, 408, 429)
 
     def may_resume(self, error: BodyError, idle: int, budget: int) -> bool:
         """Whether a broken body is asked for again: within the budget, and while bytes come."""

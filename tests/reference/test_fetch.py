@@ -185,6 +185,17 @@ def test_another_part_than_asked_for_is_thrown_away(
     assert ranges(transport) == [None, "bytes=100-", None]
 
 
+@pytest.mark.parametrize("code", [400, 405, 416])
+def test_a_refused_range_means_the_whole_once_more(tmp_path: Path, code: int) -> None:
+    transport = fetch(tmp_path, in_turn(cut(100), httpx.Response(code), whole()))
+    assert ranges(transport) == [None, "bytes=100-", None]
+    with pytest.raises(RegistryError):
+        fetch(
+            tmp_path / "again",
+            in_turn(cut(100), httpx.Response(400), cut(100), httpx.Response(400)),
+        )
+
+
 def test_a_smaller_part_than_the_rest_is_progress(tmp_path: Path) -> None:
     middle = httpx.Response(
         206, headers={"content-range": f"bytes 100-199/{len(DATA)}"}, content=DATA[100:200]
