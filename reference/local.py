@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from reference.config import Config
@@ -14,14 +12,15 @@ from reference.descriptors import Descriptor
 from reference.errors import ManifestError, StoreError
 from reference.images import Image, ImageStore
 from reference.layers import LayerApplier
+from reference.layout import LayoutWriter
 from reference.manifests import Manifest, Manifests
 from reference.names import Names
+from reference.output import fresh_directory
 from reference.platforms import Platform, PlatformMatcher
 from reference.snapshots import Snapshots
-from reference.store import Store, disk
+from reference.store import Store
 
 _IMAGE_ID = re.compile(r"(?:sha256:)?(?P<hex>[0-9a-f]{64})")
-REF_NAME = "org.opencontainers.image.ref.name"
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,7 @@ class Local:
     layers = LayerApplier
     snapshots = Snapshots
     images = ImageStore
+    layout = LayoutWriter
 
     def __init__(self, config: Config, root: Path) -> None:
         self.config = config
@@ -53,9 +53,13 @@ class Local:
 
     def status(self, reference: str) -> Image | None:
         """The record of an image, by a name as a user types it or by its id; None without one."""
+        return self.records.get(self.name(reference))
+
+    def name(self, reference: str) -> str:
+        """The name of a record: an image id, or the normalised name."""
         if match := _IMAGE_ID.fullmatch(reference):
-            return self.records.get(f"sha256:{match['hex']}")
-        return self.records.get(str(self.names().parse(reference)))
+            return f"sha256:{match['hex']}"
+        return str(self.names().parse(reference))
 
     def remove(self, reference: str) -> bool:
         """Remove a record; its content stays until it is collected. False when there was none."""
@@ -63,33 +67,22 @@ class Local:
         return image is not None and self.records.remove(image.name)
 
     def unpack(self, reference: str, directory: Path, *, platform: str | None = None) -> Path:
-        """Apply the layers of an image that is here to `directory`."""
+        """Apply the layers of an image that is here to `directory`, which must be new or empty."""
         found = self.here(reference, platform)
         config = self.manifests().config(self.read(found.manifest.config), found.manifest)
-        with disk(f"cannot make {directory}"):
-            directory.mkdir(parents=True, exist_ok=True)
-        self.unpacked.apply(
-            directory, self.content, found.manifest, config, lambda layer: None, lambda: None
-        )
+        with fresh_directory(directory) as folder:
+            self.unpacked.apply(
+                folder, self.content, found.manifest, config, lambda layer: None, lambda: None
+            )
         return directory
 
     def export_layout(
         self, reference: str, directory: Path, *, platform: str | None = None
     ) -> Path:
-        """Write the image for one platform as an OCI image layout (image-spec image-layout)."""
+        """Write the image for one platform as an OCI image layout into a new or empty folder."""
         found = self.here(reference, platform)
-        manifest = found.manifest
-        entry = replace(found.descriptor, annotations={REF_NAME: reference}, platform=None)
-        index = {"schemaVersion": 2, "manifests": [entry.to_json()]}
-        with disk(f"cannot write a layout to {directory}"):
-            for descriptor in (found.descriptor, manifest.config, *manifest.layers):
-                source = self.content.path(descriptor.digest)
-                target = directory / "blobs" / Path(*descriptor.digest.split(":"))
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.exists():
-                    shutil.copyfile(source, target)
-            (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-            (directory / "index.json").write_text(json.dumps(index))
+        content = (found.manifest.config, *found.manifest.layers)
+        self.layout(self.content).write(found.descriptor, content, directory, self.name(reference))
         return directory
 
     def platform(self, text: str | None) -> Platform:
