@@ -18,7 +18,7 @@ class Gate:
         self._pipe: tuple[int, int] | None = None
         self._released = False
         self._holding = 0
-        self._closed = False
+        self._closing = False
 
     def __repr__(self) -> str:
         return f"<Gate {'open' if self._released else 'shut'}, holding {self._holding}>"
@@ -37,14 +37,14 @@ class Gate:
         """Open the gate for those who wait and for all who come later."""
         with self._changed:
             self._released = True
-            if self._pipe is not None and not self._closed:
+            if self._pipe is not None:
                 os.write(self._pipe[1], b"x")
             self._changed.notify_all()
 
     def enter(self) -> int | None:
         """Count one more waiting; return the descriptor to poll, or None where it is open."""
         with self._changed:
-            if self._released or self._closed:
+            if self._released:
                 return None
             if self._pipe is None:
                 self._pipe = os.pipe()
@@ -56,7 +56,7 @@ class Gate:
         """Count one less waiting."""
         with self._changed:
             self._holding -= 1
-            if self._closed:
+            if self._closing:
                 self._give_back()
             self._changed.notify_all()
 
@@ -66,9 +66,9 @@ class Gate:
             return self._changed.wait_for(lambda: self._holding >= count, timeout)
 
     def close(self) -> None:
-        """Give the descriptors back, once nobody waits any more."""
+        """Give the descriptors back, once nobody waits any more; who waits later gets new ones."""
         with self._changed:
-            self._closed = True
+            self._closing = self._holding > 0
             self._give_back()
 
     def _give_back(self) -> None:
@@ -76,3 +76,4 @@ class Gate:
             for descriptor in self._pipe:
                 os.close(descriptor)
             self._pipe = None
+            self._closing = False

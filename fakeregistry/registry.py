@@ -12,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from pytest_httpserver import HTTPServer, HTTPServerError
 from werkzeug import Request as HTTPRequest
@@ -215,15 +215,17 @@ class Registry(HTTPServer):
         range: bool | None = None,  # noqa: A002 (the field's word)
         authorized: bool | None = None,
         header: Mapping[str, HeaderCondition] | None = None,
+        query: Mapping[str, HeaderCondition] | None = None,
         status: int | None = None,
     ) -> list[Exchange]:
         """Return this registry's exchanges about a target that match, in order."""
-        when = When(method, range, authorized, header or {})
+        when = When(method, range, authorized, header or {}, query or {})
         return self.journal.exchanges(
             target,
             registry=self.name,
             where=lambda e: (
-                when.accepts(e.method, e.header, {}) and (status is None or e.status == status)
+                when.accepts(e.method, e.header, dict(parse_qsl(e.query, keep_blank_values=True)))
+                and (status is None or e.status == status)
             ),
         )
 

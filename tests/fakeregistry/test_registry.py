@@ -176,6 +176,7 @@ def test_targets_and_conditions(client, registry, image) -> None:
     assert client.get(registry.url_for("/v2/?ns=docker.io")).status_code == 501
     assert client.get(registry.url_for("/v2/"), auth=("a", "b")).status_code == 403
     assert client.get(registry.url_for("/v2/"), auth=("a", "b")).status_code == 200
+    assert len(registry.requests(ping(), query={"ns": "docker.io"})) == 1
     for rule in (by_tag, ranged, of_config, asked, spaced, denied):
         assert rule.fired == 1
         assert rule.wait_fired(0)
@@ -319,8 +320,13 @@ def test_start_and_stop(registries: Registries) -> None:
         registry.stop()
     with pytest.raises(ConnectionRefusedError):
         Raw(registry)
+    rule = registry.on(ping()).first(1).delay_headers()
     registry.start()
     assert registry.port == port
+    with Raw(registry) as raw:
+        raw.ask("/v2/")
+        assert rule.wait_holding()
+    assert registry.journal.wait_quiet()
     with Raw(registry) as raw:
         assert raw.ask("/v2/").answer().status == 200
 
