@@ -38,6 +38,7 @@ _INDEXES = (
 )
 _REF_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _CHUNK = 1 << 20
+_MISSING = "missing"
 Form = Literal["oci", "dir"]
 
 
@@ -147,12 +148,17 @@ class Layout:
         return _loads(self.blob(digest), digest)
 
     @property
+    def images(self) -> list[str]:
+        """Digests of the image manifests below the root of which everything is present."""
+        return [digest for digest, missing in self._images() if not missing]
+
+    @property
     def manifest_digest(self) -> str:
-        """The image manifest: the root itself, or the first one below it that is present."""
-        for descriptor in self._descriptors():
-            if not _is_index(self.document(descriptor["digest"])):
-                return str(descriptor["digest"])
-        raise HarnessError(f"{self.root}: no image manifest below it is present")
+        """The image manifest: the root itself, or the first complete one below it."""
+        found = sorted(self._images(), key=lambda each: len(each[1]))
+        if not found:
+            raise HarnessError(f"{self.root}: no image manifest below it is present")
+        return found[0][0]
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -172,23 +178,37 @@ class Layout:
     def verify(self) -> list[str]:
         """What is wrong with the content below the root, a line each; empty: every byte is right.
 
-        Below an index, images that were not pulled may be missing, but not all of them.
+        All that is present must be right. Of the images below an index one has to be complete:
+        some pullers keep the manifests and configs of platforms that they did not pull.
         """
         problems = self._check({"digest": self.root}, "root")
         if problems:
             return problems
-        images = 0
+        absent: list[list[str]] = []
         for descriptor in self._descriptors():
             document = self.document(descriptor["digest"])
             problems += self._check(descriptor, "manifest")
             if _is_index(document):
                 continue
-            images += 1
-            for role, child in _children(document):
-                problems += self._check(child, role)
-        if not images:
+            found = [self._check(child, role) for role, child in _children(document)]
+            lines = [line for each in found for line in each]
+            problems += [line for line in lines if not line.endswith(_MISSING)]
+            absent.append([line for line in lines if line.endswith(_MISSING)])
+        if not absent:
             problems.append(f"{self.root}: no image manifest below it is present")
+        elif all(absent):
+            problems += min(absent, key=lambda lines: len(lines))
         return problems
+
+    def _images(self) -> list[tuple[str, list[str]]]:
+        """Each image manifest that is present, with the digests that it lacks."""
+        images = []
+        for descriptor in self._descriptors():
+            document = self.document(descriptor["digest"])
+            if not _is_index(document):
+                children = [str(child.get("digest")) for _, child in _children(document)]
+                images.append((str(descriptor["digest"]), [c for c in children if not self.has(c)]))
+        return images
 
     def _descriptors(self) -> Iterator[Mapping[str, Any]]:
         """The root and every manifest below it that is present; the root first."""
@@ -211,7 +231,7 @@ class Layout:
             return [f"{role} {digest}: not a valid digest"]
         path = self.path(digest)
         if not path.is_file():
-            return [f"{role} {digest}: missing"]
+            return [f"{role} {digest}: {_MISSING}"]
         size = descriptor.get("size")
         actual = path.stat().st_size
         if size is not None and size != actual:

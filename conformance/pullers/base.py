@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -86,10 +87,17 @@ class BaseSession(ABC):
         """Stop what was started."""
 
 
+_LOGGED = re.compile(r'time="[^"]*" level=\w+ msg="(.*)"')
+
+
 def last_line(text: str) -> str:
     """The last line that says something: where command lines put their error."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    if not lines:
+        return ""
+    # Programs that log by logrus wrap their error in fields that only matter to a log.
+    match = _LOGGED.fullmatch(lines[-1])
+    return match[1].replace('\\"', '"') if match else lines[-1]
 
 
 def outcome_of_exit(child: Child, status: int) -> Outcome:

@@ -137,7 +137,8 @@ class CommandSession(BaseSession):
             return None
         point = self.directory / "mnt" / key_of(f"{image} {len(self._mounted)}")
         point.mkdir(parents=True)
-        self._ask(table["mount"], image, request, mount=str(point))
+        slots = {"": table.get("platform", [])} if request.platform is not None else {}
+        self._ask(table["mount"], image, request, slots, mount=str(point))
         self._mounted.append((point, request))
         return point
 
@@ -168,12 +169,20 @@ class CommandSession(BaseSession):
             name=self.next_name(),
         )
 
-    def _ask(self, argv: list[str], image: str, request: PullRequest, **more: str) -> str:
+    def _ask(
+        self,
+        argv: list[str],
+        image: str,
+        request: PullRequest,
+        slots: Mapping[str, list[str]] | None = None,
+        **more: str,
+    ) -> str:
         """Run a question to its end and return what it wrote. Raises `HarnessError` if it fails."""
         if self._daemon is not None:
             self._daemon.any(request)
         values = self._request(replace(request, image=image)).with_(**more)
-        child = self._child(expand_argv(argv, values, {}), values, {})
+        options = {name: [expand(e, values) for e in each] for name, each in (slots or {}).items()}
+        child = self._child(expand_argv(argv, values, options), values, {})
         status = child.wait(_QUESTION_S)
         if status is None:
             child.kill()

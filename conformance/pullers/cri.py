@@ -26,8 +26,6 @@ __all__ = ["CriSession", "require_grpc"]
 
 _QUESTION_S = 20.0
 _PROBE_S = 1.0
-_GRACE_S = 0.5
-"""How much earlier than our own deadline an RPC may end and still be its victim."""
 
 
 def require_grpc() -> None:
@@ -43,12 +41,9 @@ def require_grpc() -> None:
 class RunningRpc:
     """A PullImage on its way."""
 
-    def __init__(
-        self, call: Any, request: PullRequest, budget_s: float, daemon: Daemon | None
-    ) -> None:
+    def __init__(self, call: Any, budget_s: float, daemon: Daemon | None) -> None:
         self._call = call
         self._budget_s = budget_s
-        self._own_limit_s = request.limits.timeout_s
         self._daemon = daemon
         self._started = time.monotonic()
         self._ended_by: str | None = None
@@ -58,7 +53,16 @@ class RunningRpc:
         import grpc
 
         try:
-            answer = self._call.result()
+            answer = self._call.result(timeout=self._budget_s)
+        except grpc.FutureTimeoutError:
+            # Not by the RPC's own deadline: a server may answer that with any code it likes.
+            self._call.cancel()
+            return Outcome(
+                "hung",
+                f"still running after {self._budget_s:g} s",
+                stderr=self._daemon.stderr() if self._daemon else "",
+                seconds=time.monotonic() - self._started,
+            )
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             seconds = time.monotonic() - self._started
             return self._of_error(error, seconds)
@@ -81,13 +85,6 @@ class RunningRpc:
             crash = self._daemon.crash()
             if crash is not None:
                 return Outcome("crashed", crash, code=code, stderr=stderr, seconds=seconds)
-        if (
-            code == "DEADLINE_EXCEEDED"
-            and seconds >= self._budget_s - _GRACE_S
-            and (self._own_limit_s is None or self._own_limit_s > self._budget_s)
-        ):
-            words = f"still running after {self._budget_s:g} s"
-            return Outcome("hung", words, code=code, stderr=stderr, seconds=seconds)
         return Outcome("failed", words or code, code=code, stderr=stderr, seconds=seconds)
 
     def cancel(self) -> None:
@@ -124,9 +121,9 @@ class CriSession(BaseSession):
         """Send PullImage."""
         if self._daemon is not None:
             self._daemon.ensure(request)
-        timeout = min(budget_s, request.limits.timeout_s or budget_s)
-        call = self._method("PullImage").future(_pull_request(request), timeout=timeout)
-        return RunningRpc(call, request, budget_s, self._daemon)
+        message = _pull_request(request)
+        call = self._method("PullImage").future(message, timeout=request.limits.timeout_s)
+        return RunningRpc(call, budget_s, self._daemon)
 
     def status(self, image: str, request: PullRequest) -> Status:
         """ImageStatus; an answer without an image, or with an empty id, means 'absent'."""

@@ -71,9 +71,9 @@ def _by_namespace(request: PullRequest) -> dict[str, list[HostConfig]]:
 def write_hosts_tree(root: Path, request: PullRequest, form: HostsForm) -> Path:
     """Write the ``hosts.toml`` tree of this request and return its root.
 
-    With `form` ``host``, a server that speaks TLS gets a ``[host]`` table beside the ``server``
-    key: containerd 1.x ignores a file without tables for loopback names. It is then in
-    containerd's list twice, so each failing request is sent once more.
+    With `form` ``host`` the server gets a ``[host]`` table beside the ``server`` key, unless the
+    puller's own default is the same: containerd 1.6 ignores a file without tables. The server is
+    then in its list twice, so that each failing request is sent once more by accident.
     """
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -95,7 +95,7 @@ def _hosts_toml(hosts: list[HostConfig], form: HostsForm) -> Iterable[str]:
     tables = [host for host in hosts if not host.server]
     for server in servers:
         yield f"server = {_toml(server.url)}\n"
-        if form == "host" and server.url.startswith("https:"):
+        if form == "host" and not _is_default(server, hosts):
             tables.append(server)
         else:
             yield from _keys(server)
@@ -105,6 +105,17 @@ def _hosts_toml(hosts: list[HostConfig], form: HostsForm) -> Iterable[str]:
         yield f"\n[host.{_toml(host.url)}]\n"
         yield from _keys(host)
         yield from _header_table(f"host.{_toml(host.url)}.header", host)
+
+
+def _is_default(server: HostConfig, hosts: list[HostConfig]) -> bool:
+    """Whether containerd 1.6 would do the same without the file, or reads it for its tables."""
+    if len(hosts) > 1:
+        return True
+    if server != HostConfig(server.url, server=True):
+        return False
+    name = server.url.partition("://")[2].rpartition(":")[0]
+    loopback = name == "localhost" or name.startswith("127.") or name == "[::1]"
+    return server.url.startswith("http:" if loopback else "https:")
 
 
 def _keys(host: HostConfig) -> Iterable[str]:
@@ -211,6 +222,8 @@ def _docker_auth(auth: AuthConfig) -> dict[str, str]:
         entry["auth"] = auth.auth
     if auth.identity_token is not None:
         entry["identitytoken"] = auth.identity_token
+        # As `docker login` writes it: some readers ignore an entry without a user.
+        entry.setdefault("auth", base64.b64encode(b"<token>:").decode())
     if auth.registry_token is not None:
         entry["registrytoken"] = auth.registry_token
     return entry
