@@ -56,116 +56,6 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-class Store:
-    """Blobs by digest under one folder. Safe for any number of threads and processes."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._blobs = root / "blobs"
-        self._ingest = root / "ingest"
-        with disk(f"cannot set up the store {root}"):
-            self._ingest.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for algorithm in ALGORITHMS:
-                (self._blobs / algorithm).mkdir(parents=True, exist_ok=True)
-
-    def path(self, digest: str) -> Path:
-        """Where the blob is, or would be. Only a well-formed digest becomes a path (BLOB-37)."""
-        return self._blobs / algorithm_of(digest) / encoded_of(digest)
-
-    def has(self, digest: str, size: int | None = None) -> bool:
-        """Whether the blob is there; with `size`, whether its file still has that many bytes."""
-        try:
-            found = os.stat(self.path(digest))
-        except OSError:
-            return False
-        return size is None or found.st_size == size
-
-    def size(self, digest: str) -> int:
-        """The blob's length in bytes."""
-        with disk(f"cannot find blob {digest}"):
-            return os.stat(self.path(digest)).st_size
-
-    def open(self, digest: str) -> BinaryIO:
-        """The blob as an unbuffered binary file, to be closed by the caller."""
-        with disk(f"cannot open blob {digest}"):
-            return open(self.path(digest), "rb", buffering=0)
-
-    def read(self, digest: str, limit: int | None = None) -> bytes:
-        """The whole blob, refusing one of more than `limit` bytes before reading it."""
-        if limit is not None and self.size(digest) > limit:
-            raise StoreError(f"blob {digest} is larger than the {limit} bytes that are allowed")
-        with disk(f"cannot read blob {digest}"):
-            return self.path(digest).read_bytes()
-
-    def digests(self) -> Iterator[str]:
-        """Every blob in the store."""
-        for algorithm in ALGORITHMS:
-            with disk("cannot list the store"):
-                names = sorted(os.listdir(self._blobs / algorithm))
-            for name in names:
-                if is_digest(f"{algorithm}:{name}"):
-                    yield f"{algorithm}:{name}"
-
-    def delete(self, digest: str) -> bool:
-        """Remove a blob; False when it wasn't there."""
-        with disk(f"cannot remove blob {digest}"):
-            try:
-                self.path(digest).unlink()
-            except FileNotFoundError:
-                return False
-        return True
-
-    def put(self, media_type: str, data: bytes, algorithm: str = "sha256") -> Descriptor:
-        """Store bytes at hand (a manifest, a converted document) and describe them."""
-        descriptor = Descriptor.of(media_type, data, algorithm)
-        with self.ingest(descriptor) as ingest:
-            if not ingest.present:
-                ingest.restart()
-                ingest.write(data)
-                ingest.commit()
-        return descriptor
-
-    def ingest(
-        self, descriptor: Descriptor, *, wait: Callable[[float], object] | None = None
-    ) -> Ingest:
-        """Begin, or continue, to write a blob. Use the result in a `with` statement.
-
-        While another puller is writing the same blob, `wait(seconds)` is called between two tries;
-        it may raise to give up (that is how a cancelled pull leaves the queue).
-        """
-        return Ingest(self, descriptor, wait or threading.Event().wait)
-
-    def ingest_path(self, digest: str) -> Path:
-        """Where the bytes so far of a blob are."""
-        return self._ingest / f"{algorithm_of(digest)}-{encoded_of(digest)}"
-
-    # The decisions, each in a method of its own.
-
-    def verify_room(self, descriptor: Descriptor, total: int) -> None:
-        """Refuse the first byte beyond the descriptor's size, not the last (BLOB-04)."""
-        if total > descriptor.size:
-            raise SizeMismatch(
-                f"{descriptor.digest} is longer than the {descriptor.size} bytes it should have"
-            )
-
-    def verify_size(self, descriptor: Descriptor, actual: int) -> None:
-        """Compare the length of the whole content with the descriptor's (BLOB-03)."""
-        if actual != descriptor.size:
-            raise SizeMismatch(f"{descriptor.digest} has {actual} bytes, not {descriptor.size}")
-
-    def verify_digest(self, descriptor: Descriptor, actual: str) -> None:
-        """Compare the digest of the whole content with the descriptor's (BLOB-02)."""
-        if actual != descriptor.digest:
-            raise DigestMismatch(f"content has digest {actual}, not {descriptor.digest}")
-
-    def keep_partial(self, error: BaseException | None) -> bool:
-        """Whether bytes so far may serve the next pull: never after a failed verification.
-
-        Containerd keeps them, and then fails again without asking the registry (Q-33, BLOB-28).
-        """
-        return not isinstance(error, IntegrityError)
-
-
 class Ingest:
     """One blob being written. Not to be shared between threads."""
 
@@ -304,3 +194,115 @@ class Ingest:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class Store:
+    """Blobs by digest under one folder. Safe for any number of threads and processes."""
+
+    ingests: type[Ingest] = Ingest
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._blobs = root / "blobs"
+        self._ingest = root / "ingest"
+        with disk(f"cannot set up the store {root}"):
+            self._ingest.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for algorithm in ALGORITHMS:
+                (self._blobs / algorithm).mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: str) -> Path:
+        """Where the blob is, or would be. Only a well-formed digest becomes a path (BLOB-37)."""
+        return self._blobs / algorithm_of(digest) / encoded_of(digest)
+
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """Whether the blob is there; with `size`, whether its file still has that many bytes."""
+        try:
+            found = os.stat(self.path(digest))
+        except OSError:
+            return False
+        return size is None or found.st_size == size
+
+    def size(self, digest: str) -> int:
+        """The blob's length in bytes."""
+        with disk(f"cannot find blob {digest}"):
+            return os.stat(self.path(digest)).st_size
+
+    def open(self, digest: str) -> BinaryIO:
+        """The blob as an unbuffered binary file, to be closed by the caller."""
+        with disk(f"cannot open blob {digest}"):
+            return open(self.path(digest), "rb", buffering=0)
+
+    def read(self, digest: str, limit: int | None = None) -> bytes:
+        """The whole blob, refusing one of more than `limit` bytes before reading it."""
+        if limit is not None and self.size(digest) > limit:
+            raise StoreError(f"blob {digest} is larger than the {limit} bytes that are allowed")
+        with disk(f"cannot read blob {digest}"):
+            return self.path(digest).read_bytes()
+
+    def digests(self) -> Iterator[str]:
+        """Every blob in the store."""
+        for algorithm in ALGORITHMS:
+            with disk("cannot list the store"):
+                names = sorted(os.listdir(self._blobs / algorithm))
+            for name in names:
+                if is_digest(f"{algorithm}:{name}"):
+                    yield f"{algorithm}:{name}"
+
+    def delete(self, digest: str) -> bool:
+        """Remove a blob; False when it wasn't there."""
+        with disk(f"cannot remove blob {digest}"):
+            try:
+                self.path(digest).unlink()
+            except FileNotFoundError:
+                return False
+        return True
+
+    def put(self, media_type: str, data: bytes, algorithm: str = "sha256") -> Descriptor:
+        """Store bytes at hand (a manifest, a converted document) and describe them."""
+        descriptor = Descriptor.of(media_type, data, algorithm)
+        with self.ingest(descriptor) as ingest:
+            if not ingest.present:
+                ingest.restart()
+                ingest.write(data)
+                ingest.commit()
+        return descriptor
+
+    def ingest(
+        self, descriptor: Descriptor, *, wait: Callable[[float], object] | None = None
+    ) -> Ingest:
+        """Begin, or continue, to write a blob. Use the result in a `with` statement.
+
+        While another puller is writing the same blob, `wait(seconds)` is called between two tries;
+        it may raise to give up (that is how a cancelled pull leaves the queue).
+        """
+        return self.ingests(self, descriptor, wait or threading.Event().wait)
+
+    def ingest_path(self, digest: str) -> Path:
+        """Where the bytes so far of a blob are."""
+        return self._ingest / f"{algorithm_of(digest)}-{encoded_of(digest)}"
+
+    # The decisions, each in a method of its own.
+
+    def verify_room(self, descriptor: Descriptor, total: int) -> None:
+        """Refuse the first byte beyond the descriptor's size, not the last (BLOB-04)."""
+        if total > descriptor.size:
+            raise SizeMismatch(
+                f"{descriptor.digest} is longer than the {descriptor.size} bytes it should have"
+            )
+
+    def verify_size(self, descriptor: Descriptor, actual: int) -> None:
+        """Compare the length of the whole content with the descriptor's (BLOB-03)."""
+        if actual != descriptor.size:
+            raise SizeMismatch(f"{descriptor.digest} has {actual} bytes, not {descriptor.size}")
+
+    def verify_digest(self, descriptor: Descriptor, actual: str) -> None:
+        """Compare the digest of the whole content with the descriptor's (BLOB-02)."""
+        if actual != descriptor.digest:
+            raise DigestMismatch(f"content has digest {actual}, not {descriptor.digest}")
+
+    def keep_partial(self, error: BaseException | None) -> bool:
+        """Whether bytes so far may serve the next pull: never after a failed verification.
+
+        Containerd keeps them, and then fails again without asking the registry (Q-33, BLOB-28).
+        """
+        return not isinstance(error, IntegrityError)

@@ -1,0 +1,195 @@
+"""The command line `refpull`: pull an image, list what is here, forget it again.
+
+Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 used wrongly, 130
+interrupted. Results go to stdout, everything else to stderr. Passwords come by stdin only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reference import __version__
+
+_LONGEST_PASSWORD = 64 * 1024
+
+
+class UsageError(Exception):
+    """The command line can't be followed as it is."""
+
+
+def default_root() -> Path:
+    """Where the store is when nobody says so: $REFPULL_ROOT, or the user's data folder."""
+    if given := os.environ.get("REFPULL_ROOT"):
+        return Path(given)
+    data = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(data) if data.startswith("/") else Path.home() / ".local" / "share") / "refpull"
+
+
+def duration(text: str) -> float:
+    """A Go duration (`90s`, `1m30s`, `0`) as seconds, for argparse."""
+    from reference.hostfile import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def count(text: str) -> int:
+    """A number that isn't negative, for argparse."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The grammar of the command line."""
+    top = argparse.ArgumentParser(
+        prog="refpull", description="Pull container images, verify them, unpack them."
+    )
+    top.add_argument("--version", action="version", version=f"refpull {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="the store (default: $REFPULL_ROOT or ~/.local/share/refpull)",
+    )
+
+    pull = commands.add_parser("pull", parents=[common], help="pull an image")
+    pull.add_argument("image", metavar="IMAGE", help="[registry/]repository[:tag][@digest]")
+    out = pull.add_argument_group("what to make of it")
+    out.add_argument("-o", "--output", type=Path, metavar="DIR", help="write an OCI image layout")
+    out.add_argument("--rootfs", type=Path, metavar="DIR", help="unpack the layers")
+    out.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="default: this machine's")
+    out.add_argument("-q", "--quiet", action="store_true", help="no progress")
+
+    reach = pull.add_argument_group("how to reach the registry")
+    reach.add_argument("--plain-http", action="store_true", help="speak HTTP without TLS")
+    reach.add_argument("--ca", type=Path, metavar="FILE", help="trust this CA too (PEM)")
+    reach.add_argument("--cert", type=Path, metavar="FILE", help="client certificate (PEM)")
+    reach.add_argument("--key", type=Path, metavar="FILE", help="its key (PEM)")
+    reach.add_argument("--skip-verify", action="store_true", help="accept any certificate")
+    reach.add_argument("--hosts-dir", type=Path, metavar="DIR", help="a tree of hosts.toml files")
+    reach.add_argument("--user", metavar="NAME", help="with --password-stdin")
+    reach.add_argument("--password-stdin", action="store_true", help="read the password")
+
+    limits = pull.add_argument_group("limits")
+    limits.add_argument(
+        "--progress-timeout",
+        type=duration,
+        metavar="DURATION",
+        help="give up when no byte comes for so long (1m30s; 0: never; default 5m)",
+    )
+    limits.add_argument("--timeout", type=duration, metavar="DURATION", help="for the whole pull")
+    limits.add_argument(
+        "--max-concurrent-downloads", type=count, metavar="N", help="default 3; 0: no limit"
+    )
+
+    commands.add_parser("images", parents=[common], help="list the images in the store")
+    remove = commands.add_parser("rm", parents=[common], help="forget images")
+    remove.add_argument("images", nargs="+", metavar="IMAGE", help="a name or an image id")
+    return top
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse combinations that make no sense, before anything is done."""
+    if bool(arguments.cert) != bool(arguments.key):
+        raise UsageError("--cert and --key need each other")
+    if (arguments.user is not None) != arguments.password_stdin:
+        raise UsageError("--user and --password-stdin need each other")
+    if arguments.output and arguments.rootfs:
+        output, rootfs = (os.path.realpath(p) for p in (arguments.output, arguments.rootfs))
+        if os.path.commonpath([output, rootfs]) in (output, rootfs):
+            raise UsageError("--output and --rootfs must be two folders, none inside the other")
+    for name in ("ca", "cert", "key"):
+        path = getattr(arguments, name)
+        if path is not None and not path.is_file():
+            raise UsageError(f"--{name}: there is no file {path}")
+    if arguments.hosts_dir is not None and not arguments.hosts_dir.is_dir():
+        raise UsageError(f"--hosts-dir: there is no folder {arguments.hosts_dir}")
+
+
+def password() -> str:
+    """The password on stdin, without the end of its line."""
+    data = sys.stdin.buffer.read(_LONGEST_PASSWORD + 1)
+    if len(data) > _LONGEST_PASSWORD:
+        raise UsageError("the password on stdin is too long")
+    try:
+        found = data.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UsageError("the password on stdin isn't UTF-8") from None
+    if not found:
+        raise UsageError("there is no password on stdin")
+    return found
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the command line says."""
+    from reference import commands
+
+    root = (arguments.root or default_root()).absolute()
+    if arguments.command == "pull":
+        check(arguments)
+        secret = password() if arguments.password_stdin else ""
+        commands.pull(arguments, root, secret)
+    elif arguments.command == "images":
+        commands.images(root)
+    else:
+        commands.remove(root, arguments.images)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `refpull` with these arguments (default: the process's); returns the exit code."""
+    arguments = parser().parse_args(argv)
+    before = _on_terminate(signal.default_int_handler)
+    try:
+        code = _guarded(arguments)
+    finally:
+        _on_terminate(before)
+    return code
+
+
+def _guarded(arguments: argparse.Namespace) -> int:
+    from reference.errors import PullError, one_line
+    from reference.output import OutputExistsError
+
+    try:
+        run(arguments)
+        sys.stdout.flush()
+    except (UsageError, OutputExistsError) as error:
+        return _say(one_line(str(error)), 2)
+    except PullError as error:
+        return _say(one_line(str(error), 1000), 1)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone: there is nobody to tell, here or at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get("REFPULL_DEBUG"):
+            raise
+        what = one_line(f"{type(error).__name__}: {error}")
+        return _say(f"internal error, {what} (REFPULL_DEBUG=1 shows where)", 1)
+    return 0
+
+
+def _say(text: str, code: int) -> int:
+    print(f"refpull: {text}", file=sys.stderr)
+    return code
+
+
+def _on_terminate(handler: object) -> object:
+    """Have SIGTERM end a pull as tidily as Ctrl-C; only the main thread can say so."""
+    try:
+        return signal.signal(signal.SIGTERM, handler)  # type: ignore[arg-type]
+    except ValueError:
+        return signal.SIG_DFL

@@ -1,0 +1,159 @@
+"""What the commands of `refpull` do, once the command line is understood."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from reference.config import AuthConfig, Config, Request, TLSConfig
+from reference.descriptors import Descriptor, is_digest
+from reference.errors import PullError, StoreError
+from reference.images import ImageStore
+from reference.layers import LayerApplier
+from reference.layout import LayoutWriter
+from reference.manifests import ImageConfig, Manifest
+from reference.output import check_free, fresh_directory
+from reference.progress_bar import Bar, Board, watched
+from reference.pull import Pulled, Puller
+from reference.snapshots import Snapshots
+from reference.store import Store
+
+
+class IntoFolder(Snapshots):
+    """Unpacks into a folder of the user's instead of one of the store's."""
+
+    def __init__(self, root: Path, layers: type[LayerApplier], folder: Path) -> None:
+        super().__init__(root, layers)
+        self.into = folder
+
+    def prepare(
+        self,
+        store: Store,
+        manifest: Manifest,
+        config: ImageConfig,
+        wait: Callable[[Descriptor], None],
+        check: Callable[[], None],
+    ) -> Path:
+        """Apply the layers to the folder; whoever made it removes it when this fails."""
+        self.apply(self.into, store, manifest, config, wait, check)
+        return self.into
+
+
+def config_of(arguments: argparse.Namespace) -> Config:
+    """The puller's settings that the command line gives."""
+    given = {
+        "progress_timeout": arguments.progress_timeout,
+        "timeout": arguments.timeout or None,
+        "max_concurrent_downloads": arguments.max_concurrent_downloads,
+        "platform": arguments.platform,
+    }
+    tls = None
+    if arguments.ca or arguments.cert or arguments.skip_verify:
+        tls = TLSConfig(arguments.ca, arguments.cert, arguments.key, arguments.skip_verify)
+    return Config(
+        config_path=(arguments.hosts_dir,) if arguments.hosts_dir else (),
+        plain_http=frozenset({"*"} if arguments.plain_http else ()),
+        tls=tls,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def pull(arguments: argparse.Namespace, root: Path, password: str) -> None:
+    """Pull one image; write the layout and the root file system that are asked for."""
+    output: Path | None = arguments.output
+    rootfs: Path | None = arguments.rootfs
+    for path in (output, rootfs):
+        if path is not None:
+            check_free(path)
+    auth = AuthConfig(username=arguments.user, password=password) if arguments.user else None
+    # Without a folder to unpack into, a layout is all that is wanted: `-o` alone only copies.
+    request = Request(arguments.image, auth=auth, unpack=rootfs is not None or output is None)
+    with ExitStack() as stack:
+        board = Board(_line if not arguments.quiet and not sys.stderr.isatty() else _nothing)
+        puller = watched(board)(config_of(arguments), root)
+        if rootfs is not None:
+            folder = stack.enter_context(fresh_directory(rootfs))
+            puller.unpacked = IntoFolder(root, puller.layers, folder)
+        if not arguments.quiet and sys.stderr.isatty():
+            with Bar(board, sys.stderr):
+                pulled = puller.pull(request)
+        else:
+            pulled = puller.pull(request)
+        if output is not None:
+            write_layout(puller, pulled, output)
+    for title, value in (
+        ("image", pulled.name),
+        ("image id", pulled.image_id),
+        ("digest", pulled.digest),
+        ("layout", output),
+        ("rootfs", rootfs),
+    ):
+        if value is not None:
+            print(f"{title + ':':10}{value}")
+
+
+def write_layout(puller: Puller, pulled: Pulled, output: Path) -> None:
+    """Write the layout of what was just pulled."""
+    body = puller.content.read(pulled.manifest.digest)
+    manifest = puller.manifests().read(body, pulled.manifest)
+    if not isinstance(manifest, Manifest):
+        raise StoreError(f"{pulled.manifest.digest} is not the manifest of an image")
+    content = (manifest.config, *manifest.layers)
+    LayoutWriter(puller.content).write(pulled.manifest, content, output, pulled.name)
+
+
+def images(root: Path) -> None:
+    """List the names in the store, with the image id and the digest of each."""
+    if not root.is_dir():
+        return
+    puller = Puller(Config(), root)
+    rows = [("NAME", "IMAGE ID", "DIGEST")]
+    for image in puller.records.list():
+        if is_digest(image.name):
+            continue
+        try:
+            image_id = puller.here(image.name, None).manifest.config.digest
+        except PullError:
+            image_id = "-"  # another platform's image, or content that was removed
+        rows.append((image.name, image_id[:19], image.target.digest[:19]))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for name, image_id, digest in rows:
+        print(f"{name:{widths[0]}}  {image_id:{widths[1]}}  {digest}")
+
+
+def remove(root: Path, names: list[str]) -> None:
+    """Forget images: the names given, and what then names nothing with a tag any more."""
+    if not root.is_dir():
+        raise StoreError(f"no image {names[0]}: there is no store in {root}")
+    puller = Puller(Config(), root)
+    for name in names:
+        image = puller.status(name)
+        if image is None:
+            raise StoreError(f"no image {name}")
+        for record in related(puller.records, image.name, image.target):
+            puller.records.remove(record)
+            print(f"removed {record}")
+
+
+def related(records: ImageStore, name: str, target: Descriptor) -> list[str]:
+    """The records that go when `name` goes.
+
+    An image id takes all that name the same image with it. Any other name takes the id and the
+    names by digest with it if it was the last with a tag.
+    """
+    same = [image.name for image in records.list() if image.target == target]
+    if is_digest(name):
+        return same
+    tagged = [other for other in same if not is_digest(other) and "@" not in other]
+    return same if not set(tagged) - {name} else [name]
+
+
+def _line(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _nothing(text: str) -> None:
+    return None
