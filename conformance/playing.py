@@ -43,6 +43,9 @@ HOST_NAMES = {
 }
 """Host names by registry, all of them 127.0.0.1 in the run's own hosts file."""
 
+_QUIET = 1.0
+"""Seconds that a registry gets to end what nobody listens to any more."""
+
 _CANARY = "pullproof canary: nobody writes here\n"
 
 
@@ -171,6 +174,8 @@ def _perform(case: Case, world: World, puller: CasePuller, played: Play) -> None
 
 def _look_round(played: Play, world: World, puller: CasePuller, directory: Path) -> None:
     journal = world.registries.journal
+    # The puller may be done before the registry has written down that its answer is whole.
+    journal.wait_quiet(_QUIET)
     played.breaches = breaches_of(world)
     played.runaway = world.registries.runaway
     played.unmet = world.unmet()

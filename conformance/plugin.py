@@ -62,10 +62,15 @@ class CasesFile(pytest.File):
     """The one collector: its children are the cases of the plan."""
 
     def collect(self) -> Iterator[CaseItem]:
-        """One item per case; those that stall come first, and together."""
-        cases = worker_of(self.config).cases
-        for case in sorted(cases, key=lambda each: not each.stalls):
-            yield CaseItem.from_parent(self, name=case.id, case=case)
+        """One item per case; those that stall together, where they cost the least time."""
+        worker = worker_of(self.config)
+        # Under xdist they are one worker's first work, while others do the rest. Alone, they are
+        # begun with the first case, and asked for their verdicts last.
+        for case in sorted(worker.cases, key=lambda each: each.stalls is worker.alone):
+            # What follows the '@' is the group that xdist keeps together.
+            group = "@stalls" if case.stalls else ""
+            node = f"{self.nodeid}::{case.id}{group}"
+            yield CaseItem.from_parent(self, name=case.id, nodeid=node, case=case)
 
 
 class CaseItem(pytest.Item):
@@ -74,8 +79,6 @@ class CaseItem(pytest.Item):
     def __init__(self, *, case: Case, **keywords: Any) -> None:
         super().__init__(**keywords)
         self.case = case
-        if case.stalls:
-            self.add_marker(pytest.mark.xdist_group("stalls"))
 
     def runtest(self) -> None:
         """Judge, and leave the record for the report."""
@@ -104,9 +107,10 @@ class Unexpected(Exception):  # noqa: N818 - pytest's words: the item has failed
 class Worker:
     """What one process keeps: its judge, and the stalling cases that are under way."""
 
-    def __init__(self, plan: Plan, name: str) -> None:
+    def __init__(self, plan: Plan, name: str, *, alone: bool) -> None:
         self.plan = plan
         self.name = name
+        self.alone = alone
         self.cases = plan.selected()
         self._judges: list[Judge] = []
         self._futures: dict[str, Future[Record]] = {}
@@ -115,18 +119,23 @@ class Worker:
 
     def record(self, case: Case) -> Record:
         """The verdict on one case."""
-        if not case.stalls:
-            if self._judge is None:
-                self._judge = self._new_judge("j")
-            return self._judged(self._judge, case)
-        if self._pool is None:
-            stalling = [each for each in self.cases if each.stalls]
-            self._pool = ThreadPoolExecutor(min(_STALLS_AT_ONCE, len(stalling)), "stalls")
-            for number, each in enumerate(stalling):
-                # A judge of its own: plays of different cases must not share folders or memory.
-                judge = self._new_judge(f"s{number}")
-                self._futures[each.id] = self._pool.submit(self._judged, judge, each)
-        return self._futures[case.id].result()
+        if self.alone or case.stalls:
+            self._begin_stalls()
+        if case.stalls:
+            return self._futures[case.id].result()
+        if self._judge is None:
+            self._judge = self._new_judge("j")
+        return self._judged(self._judge, case)
+
+    def _begin_stalls(self) -> None:
+        stalling = [each for each in self.cases if each.stalls]
+        if self._pool is not None or not stalling:
+            return
+        self._pool = ThreadPoolExecutor(min(_STALLS_AT_ONCE, len(stalling)), "stalls")
+        for number, each in enumerate(stalling):
+            # A judge of its own: plays of different cases must not share folders or memory.
+            judge = self._new_judge(f"s{number}")
+            self._futures[each.id] = self._pool.submit(self._judged, judge, each)
 
     def _new_judge(self, name: str) -> Judge:
         judge, _ = judge_for(self.plan, f"{self.name}{name}")
@@ -161,7 +170,7 @@ def worker_of(config: pytest.Config) -> Worker:
     if _WORKER not in config.stash:
         plan = Plan.read(Path(os.environ[PLAN_VARIABLE]))
         name = os.environ.get("PYTEST_XDIST_WORKER", "m").replace("gw", "w")
-        config.stash[_WORKER] = Worker(plan, name)
+        config.stash[_WORKER] = Worker(plan, name, alone=not hasattr(config, "workerinput"))
     return config.stash[_WORKER]
 
 

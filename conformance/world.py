@@ -234,7 +234,7 @@ class World:
 
     def _served(self) -> Iterator[Exchange]:
         for exchange in self.registries.journal.exchanges():
-            if exchange.status is not None and exchange.status < 300 and exchange.bytes_sent:
+            if exchange.method == "GET" and exchange.status is not None and exchange.status < 300:
                 yield exchange
 
     def image_of(self, reference: str) -> Image | None:

@@ -1,4 +1,4 @@
-"""A newcomer's puller for the ``python`` kind: whole images over plain http, every digest checked."""
+"""A newcomer's puller for the ``python`` kind: whole images over plain http, digests checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - reads as a word in the profile
     """What this puller raises instead of crashing."""
 
 
