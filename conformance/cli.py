@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from conformance import __version__, isolation, lock, plan, running
+from conformance import __version__, isolation, lock, plan, running, several
 from conformance.bundle import command_of
 from conformance.case import CaseError, load_cases
 from conformance.contract import HarnessError, NotUsable
@@ -96,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     proof.add_argument("--out", type=Path, default=Path("build/mutants.json"), metavar="FILE")
     proof.add_argument("--seed")
     proof.set_defaults(command=_mutants)
+
+    pullers = commands.add_parser("pullers", help="judge every shipped puller that is usable here")
+    several.add_arguments(pullers)
+    pullers.set_defaults(command=_pullers)
 
     table = commands.add_parser("matrix", help="cases by pullers, from results files")
     table.add_argument("results", nargs="+", type=Path)
@@ -239,6 +243,10 @@ def _mutants(options: argparse.Namespace) -> int:
         seed=options.seed or new_seed(),
         out=options.out,
     )
+
+
+def _pullers(options: argparse.Namespace) -> int:
+    return several.run_several(options, options.seed or new_seed())
 
 
 def _matrix(options: argparse.Namespace) -> int:

@@ -31,7 +31,18 @@ from conformance.pullers import make_puller
 from conformance.requirements import load as load_requirements
 from conformance.results import Record, write_json
 
-__all__ = ["Mutant", "Proof", "load_mutants", "mutant", "prove"]
+__all__ = [
+    "SECRETS_CASE",
+    "Mutant",
+    "Outcomes",
+    "Proof",
+    "check_cases",
+    "compare",
+    "killed",
+    "load_mutants",
+    "mutant",
+    "prove",
+]
 
 _STALLS_AT_ONCE = 8
 C = TypeVar("C", bound=type)
@@ -143,11 +154,11 @@ def prove(
     proof = Proof(neighbours=baseline.neighbours)
     _check_baseline(proof, baseline)
     for each, outcome in zip(mutants, outcomes, strict=True):
-        _compare(proof, each, outcome, baseline)
+        compare(proof, each, outcome, baseline)
         entry = proof.mutants[each.name]
         print(f"  {each.name}: {entry['state']} by {len(entry['kills'])} cases", flush=True)
     if not names:
-        _check_cases(proof, chosen, mutants)
+        check_cases(proof, chosen, mutants)
     write_json(proof.to_json(seed), out)
     for problem in proof.problems:
         print(f"NOT PROVEN  {problem}")
@@ -167,9 +178,11 @@ class _Task:
 
 
 @dataclass
-class _Outcome:
+class Outcomes:
+    """What one puller's cases came to, and what their neighbours say, both by id."""
+
     records: dict[str, Record]
-    neighbours: dict[str, str]
+    neighbours: dict[str, str] = field(default_factory=dict)
 
 
 def _of_interest(each: Mutant, chosen: dict[str, Case], *, everything: bool) -> list[str]:
@@ -180,7 +193,7 @@ def _of_interest(each: Mutant, chosen: dict[str, Case], *, everything: bool) -> 
     ]
 
 
-def _run_all(tasks: list[_Task], jobs: int) -> Iterator[_Outcome]:
+def _run_all(tasks: list[_Task], jobs: int) -> Iterator[Outcomes]:
     if jobs < 2:
         yield from map(_run_task, tasks)
         return
@@ -190,7 +203,7 @@ def _run_all(tasks: list[_Task], jobs: int) -> Iterator[_Outcome]:
         yield from pool.map(_run_task, tasks)
 
 
-def _run_task(task: _Task) -> _Outcome:
+def _run_task(task: _Task) -> Outcomes:
     cases = all_cases()
     profile = load("reference")
     if task.target:
@@ -223,7 +236,7 @@ def _run_task(task: _Task) -> _Outcome:
     if secrets is not None:
         records[secrets.case] = secrets
     shutil.rmtree(judge.directory, ignore_errors=True)
-    return _Outcome(records, {key: words for key, words in neighbours.items() if words})
+    return Outcomes(records, {key: words for key, words in neighbours.items() if words})
 
 
 def _judged(judge: Judge, case: Case, task: _Task) -> tuple[Record, str]:
@@ -250,7 +263,7 @@ def killed(record: Record, baseline: Record | None) -> bool:
     return False
 
 
-def _check_baseline(proof: Proof, baseline: _Outcome) -> None:
+def _check_baseline(proof: Proof, baseline: Outcomes) -> None:
     for key, record in baseline.records.items():
         if record.verdict in ("fail", "deviates", "inconclusive", "error"):
             detail = record.note or record.actual
@@ -260,7 +273,8 @@ def _check_baseline(proof: Proof, baseline: _Outcome) -> None:
             proof.problems.append(f"{key}: in the honest world {words.lower()}")
 
 
-def _compare(proof: Proof, each: Mutant, outcome: _Outcome, baseline: _Outcome) -> None:
+def compare(proof: Proof, each: Mutant, outcome: Outcomes, baseline: Outcomes) -> None:
+    """Take note of one mutant's kills, and of what differs from its list."""
     kills = sorted(
         key for key, record in outcome.records.items() if killed(record, baseline.records.get(key))
     )
@@ -287,7 +301,8 @@ def _compare(proof: Proof, each: Mutant, outcome: _Outcome, baseline: _Outcome) 
         )
 
 
-def _check_cases(proof: Proof, chosen: dict[str, Case], mutants: list[Mutant]) -> None:
+def check_cases(proof: Proof, chosen: Iterable[str], mutants: Iterable[Mutant]) -> None:
+    """Each case needs a killer that isn't trivial; its killers are put in order."""
     trivial = {each.name for each in mutants if each.trivial}
     for key in chosen:
         killers = proof.cases.setdefault(key, [])

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conformance import incident
+from conformance import __version__, incident
 from conformance.applicability import Subject
 from conformance.case import Case, load_cases, select, validate
 from conformance.contract import Description, Puller
@@ -65,7 +65,8 @@ def subject_of(profile: Profile, described: Description) -> Subject:
     """The puller under test, from its profile and from what it says of itself."""
     return Subject(
         name=profile.name,
-        version=described.version,
+        # The reference has no program to ask: it is of the suite's own version.
+        version=described.version or (__version__ if profile.name == "reference" else ""),
         roles=described.roles,
         evidence=described.evidence,
         capabilities=profile.capabilities | described.features,

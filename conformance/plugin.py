@@ -38,7 +38,14 @@ class Collected:
     def __init__(self, on_record: Callable[[Record], None] | None = None) -> None:
         self.records: dict[str, Record] = {}
         self.crashes: list[str] = []
+        self.interrupted = False
         self._on_record = on_record
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell Ctrl-C from pytest's own giving up, which has a subclass of that error."""
+        self.interrupted = type(excinfo.value) is KeyboardInterrupt
+        if not self.interrupted:
+            self.crashes.append(str(excinfo.value))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take a worker's record out of its report."""

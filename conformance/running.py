@@ -73,15 +73,15 @@ def run(
     shutil.rmtree(out / "bundles", ignore_errors=True)
     header = _header(plan, judge.subject.name, judge.subject.version, cases, requirements)
     collected = Collected(on_record)
-    interrupted = _pytest(plan, out, collected, jobs, junit)
-    results = _results(header, cases, collected, requirements, interrupted=interrupted)
+    _pytest(plan, out, collected, jobs, junit)
+    results = _results(header, cases, collected, requirements)
     for record in results.records:
         record.standing = ledger.standing(record.case, record.verdict, record.kind)
         entry = ledger.entry(record.case)
         if entry is not None and record.standing != "expected":
             record.ledger = {"reason": entry.reason, "link": entry.link}
     write(results, out / "results.json")
-    return Run(results, ledger, interrupted, collected.crashes)
+    return Run(results, ledger, collected.interrupted, collected.crashes)
 
 
 def exit_status(run: Run, *, strict: bool = False) -> int:
@@ -113,8 +113,8 @@ def ledger_path(puller: str, name: str) -> Path:
     return Path(str(files("conformance"))) / "ledgers" / f"{name}.toml"
 
 
-def _pytest(plan: Plan, out: Path, collected: Collected, jobs: int, junit: Path | None) -> bool:
-    """Run the items; True when it was interrupted."""
+def _pytest(plan: Plan, out: Path, collected: Collected, jobs: int, junit: Path | None) -> None:
+    """Run the items; what they come to is collected, pytest's own status says no more."""
     out.mkdir(parents=True, exist_ok=True)
     plan_file = out / "plan.json"
     plan.write(plan_file)
@@ -133,8 +133,7 @@ def _pytest(plan: Plan, out: Path, collected: Collected, jobs: int, junit: Path 
         arguments += ["--junitxml", str(junit.absolute())]
     arguments.append(str(folder / "__init__.py"))
     sys.stdout.flush()
-    status = pytest.main(arguments, plugins=[collected])
-    return status == pytest.ExitCode.INTERRUPTED
+    pytest.main(arguments, plugins=[collected])
 
 
 def _results(
@@ -142,8 +141,6 @@ def _results(
     cases: Iterable[Case],
     collected: Collected,
     requirements: Requirements,
-    *,
-    interrupted: bool,
 ) -> Results:
     wanted = [case.id for case in cases]
     records = [collected.records[key] for key in wanted if key in collected.records]
@@ -151,7 +148,7 @@ def _results(
     secrets = secrets_record(records, requirements)
     if secrets is not None:
         records.append(secrets)
-    if interrupted:
+    if collected.interrupted:
         return Results(header, records, complete=False, reason="interrupted")
     if missing:
         crash = f": {collected.crashes[0]}" if collected.crashes else ""

@@ -169,6 +169,30 @@ def test_the_matrix_of_results(tmp_path: Path, profile: str) -> None:
     assert row.split()[1:] == ["pass", "pass"]
 
 
+def test_several_pullers_end_in_a_matrix(tmp_path: Path, profile: str) -> None:
+    (tmp_path / "lacks.toml").write_text(
+        'version = 1\nname = "lacks"\nkind = "command"\nroles = ["copy"]\n'
+        'evidence = ["status"]\n'
+        'get = "apt-get install lacks"\n\n[find]\nlacks = ["no-such-program"]\n\n'
+        '[probe]\nargv = ["{lacks}", "--version"]\npattern = "(.*)"\n\n'
+        '[command]\npull = ["{lacks}", "{image}"]\n'
+    )
+
+    done = pullproof(tmp_path, "pullers", profile, "lacks.toml", "--case", "blob/intact*")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "apt-get install lacks" in done.stderr
+    assert "not judged: lacks.toml" in done.stdout
+    assert "case" in done.stdout
+    assert "blob/intact-image-is-pulled" in done.stdout
+
+
+def test_junit_has_every_case(tmp_path: Path, profile: str) -> None:
+    pullproof(tmp_path, "run", "--puller", profile, "--case", "blob/*", "--junit", "junit.xml")
+
+    assert (tmp_path / "junit.xml").read_text().count("<testcase ") == 3
+
+
 def test_a_users_own_scenario_is_a_case(tmp_path: Path, profile: str) -> None:
     (tmp_path / "odd.toml").write_text(
         '[incident]\ntitle = "odd"\nright = "It is refused."\n\n[[image]]\nlayers = 1\n\n'
