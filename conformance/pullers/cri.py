@@ -5,9 +5,11 @@ Needs the extra ``pullproof[cri]``; without it the profile is not usable, and sa
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,17 @@ from conformance.pullers.process import Child, environment, read_bounded
 from conformance.pullers.template import Values, expand, expand_argv
 from conformance.pullers.values import key_of, request_values, session_values
 
-__all__ = ["CriSession", "require_grpc"]
+__all__ = ["CriSession", "own_platform", "require_grpc"]
 
 _QUESTION_S = 20.0
 _PROBE_S = 1.0
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
+
+def own_platform() -> str:
+    """This machine's platform in an image's words: ``linux/amd64``."""
+    machine = os.uname().machine
+    return f"linux/{_ARCHITECTURES.get(machine, machine)}"
 
 
 def require_grpc() -> None:
@@ -116,6 +125,12 @@ class CriSession(BaseSession):
         self._channel: Any = None
         self._channel_of: Child | None = None
         self._mounted: list[Path] = []
+
+    def lacking(self, request: PullRequest) -> str | None:
+        """As for everybody; but the machine's own platform the CRI pulls without being told."""
+        if request.platform == own_platform():
+            request = replace(request, platform=None)
+        return super().lacking(request)
 
     def begin(self, request: PullRequest, budget_s: float) -> Running:
         """Send PullImage."""
