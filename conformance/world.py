@@ -18,6 +18,7 @@ from conformance.contract import HostConfig
 from conformance.observers import Observer
 from fakeregistry import (
     Auth,
+    BearerAuth,
     Certificates,
     Credentials,
     Exchange,
@@ -66,8 +67,13 @@ class WorldRegistry:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("_world", "real"):
             object.__setattr__(self, name, value)
-        else:
-            setattr(self.real, name, value)
+            return
+        if isinstance(value, BearerAuth):
+            # The registry that hands out tokens knows itself, and not the one that wraps it here.
+            realm = vars(value).get("_realm")
+            if isinstance(realm, WorldRegistry):
+                vars(value)["_realm"] = realm.real
+        setattr(self.real, name, value)
 
     def add(self, spec: Spec, name: str = "app/web", tag: str = "v1") -> Image:
         """Place content, salted with the run's seed and the case's id."""

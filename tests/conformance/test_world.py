@@ -166,6 +166,17 @@ def test_who_may_see_what(world: World) -> None:
     assert breaches_of(world) == []
 
 
+def test_tokens_come_from_another_registry_of_the_world(world: World) -> None:
+    registry = world.registry()
+    registry.auth = bearer(realm=world.registry("auth"), anonymous=True)
+    registry.add(an_image())
+    service = registry.auth.service
+
+    body = get(f"{registry.auth.realm}?service={service}&scope=repository:app/web:pull")
+
+    assert b"token" in body
+
+
 def get_anyway(url: str) -> None:
     try:
         get(url)
