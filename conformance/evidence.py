@@ -197,7 +197,8 @@ class Layout:
         if not absent:
             problems.append(f"{self.root}: no image manifest below it is present")
         elif all(absent):
-            problems += min(absent, key=lambda lines: len(lines))
+            least: list[str] = min(absent, key=len)
+            problems += least
         return problems
 
     def _images(self) -> list[tuple[str, list[str]]]:

@@ -117,9 +117,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_inside(argv: Sequence[str], flags: tuple[str, ...], isolation: Isolation) -> int:
     reader, writer = os.pipe()
-    setpriv = shutil.which("setpriv")
     command = [
-        *((setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()),
         *("unshare", *flags, "--", sys.executable, "-m", "conformance.isolation"),
         *("--control", str(reader), "--", *argv),
     ]
@@ -223,20 +221,32 @@ def _first_process(control: int, argv: Sequence[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     child = subprocess.Popen(argv, restore_signals=True, preexec_fn=_default_signals)
 
+    abandoned = threading.Event()
+
     def obey() -> None:
         orders = {_INTERRUPT: signal.SIGINT, _TERMINATE: signal.SIGTERM}
         while order := os.read(control, 1):
             with suppress(ProcessLookupError):
                 os.kill(child.pid, orders[order])
-        # The outer process is gone: so is the reason to be here.
+        # The outer process is gone, and so is the reason to be here; what it can't tidy up, we do.
+        abandoned.set()
+        if os.getpid() == 1:
+            os.kill(-1, signal.SIGKILL)
+        run_dir = Path(current().run_dir)
+        unmount_below(run_dir)
+        shutil.rmtree(run_dir, ignore_errors=True)
         os._exit(128 + signal.SIGHUP)
 
-    threading.Thread(target=obey, name="control", daemon=True).start()
+    control_thread = threading.Thread(target=obey, name="control", daemon=True)
+    control_thread.start()
     while True:
         pid, status = os.wait()
         if pid == child.pid:
             code = os.waitstatus_to_exitcode(status)
             child.returncode = code
+            if abandoned.is_set():
+                # That thread killed it, tidies up, and ends this process.
+                control_thread.join()
             return code if code >= 0 else 128 - code
 
 

@@ -120,7 +120,11 @@ class Job:
         poll.register(self._connection, select.POLLIN)
         if not poll.poll(None if timeout_s is None else timeout_s * 1000):
             return False
-        data = self._connection.recv(_LARGEST)
+        try:
+            data = self._connection.recv(_LARGEST)
+        except ConnectionResetError:
+            # Told once, and first, when the child died before it read its job. The rest follows.
+            return True
         message = json.loads(data) if data else {"exit": -signal.SIGKILL}
         if "pid" in message:
             self._pid = message["pid"]
@@ -142,8 +146,9 @@ def _serve(control: socket.socket) -> None:
     os.set_blocking(wake_writer, False)
     signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    # The terminal's Ctrl-C is the caller's to pass on.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The terminal's Ctrl-C is the caller's to pass on. Blocked, not ignored: what a child is sent
+    # before it is ready to be interrupted waits for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake_reader, select.POLLIN)
@@ -197,6 +202,7 @@ def _child(connection: socket.socket) -> NoReturn:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         job = json.loads(connection.recv(_LARGEST))
         sys.path[:] = job["path"]
         result = perform(job)
