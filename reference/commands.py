@@ -13,7 +13,6 @@ from reference.descriptors import Descriptor, is_digest
 from reference.errors import PullError, StoreError
 from reference.images import ImageStore
 from reference.layers import LayerApplier
-from reference.layout import LayoutWriter
 from reference.manifests import ImageConfig, Manifest
 from reference.output import check_free, fresh_directory
 from reference.progress_bar import Bar, Board, watched
@@ -102,7 +101,7 @@ def write_layout(puller: Puller, pulled: Pulled, output: Path) -> None:
     if not isinstance(manifest, Manifest):
         raise StoreError(f"{pulled.manifest.digest} is not the manifest of an image")
     content = (manifest.config, *manifest.layers)
-    LayoutWriter(puller.content).write(pulled.manifest, content, output, pulled.name)
+    puller.layout(puller.content).write(pulled.manifest, content, output, pulled.name)
 
 
 def images(root: Path) -> None:
