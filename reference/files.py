@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from reference import tar
 from reference.errors import LayerError, UnsafeEntry
@@ -51,7 +52,7 @@ class FileMaker:
         self._above: set[bytes] = set()
         self._directories: dict[bytes, _Attributes] = {}
 
-    def begin(self, folder: str | os.PathLike[str]) -> Root:
+    def begin(self, folder: Path) -> Root:
         """Start afresh in a folder: what is there now comes from lower layers."""
         self._made.clear()
         self._above.clear()

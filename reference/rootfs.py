@@ -54,7 +54,7 @@ class Root:
 
     def __init__(
         self,
-        path: Path | str,
+        path: Path,
         *,
         privileged: bool | None = None,
         opened: Callable[[bytes, os.stat_result], None] = _nothing,
