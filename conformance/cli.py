@@ -131,7 +131,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     print(f"{profile.name}: {len(cases)} cases, seed {seed}", flush=True)
     done = running.run(chosen, jobs=options.jobs, junit=options.junit, on_record=_progress())
-    _report(done, chosen, single=len(cases) == 1)
+    _report(done, chosen, single=len(cases) == 1, whole=not (patterns or options.level))
     return running.exit_status(done, strict=options.strict)
 
 
@@ -168,7 +168,7 @@ def _progress() -> Callable[[Record], None]:
     return note
 
 
-def _report(done: running.Run, chosen: plan.Plan, *, single: bool) -> None:
+def _report(done: running.Run, chosen: plan.Plan, *, single: bool, whole: bool) -> None:
     print()
     requirements = load_requirements()
     results = done.results
@@ -184,7 +184,7 @@ def _report(done: running.Run, chosen: plan.Plan, *, single: bool) -> None:
             print(detail(record))
     for problem in done.problems if not results.complete else ():
         print(f"problem: {problem}", file=sys.stderr)
-    print(summary(results, requirements))
+    print(summary(results, whole=whole))
     print(f"  results: {Path(chosen.out) / 'results.json'}")
 
 

@@ -153,7 +153,7 @@ class Worker:
         judged: Judged = judge.judge(case)
         record = judged.record
         if judged.lying is not None and (self.plan.bundles or wants_bundle(record)):
-            record.bundle = write_bundle(judged, Path(self.plan.out), self.plan)
+            record.bundle = write_bundle(judged, Path(self.plan.out), self.plan, case.scenario)
         return record
 
     def close(self) -> None:

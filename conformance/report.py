@@ -75,8 +75,10 @@ def detail(record: Record) -> str:
     lines += [_row("lie", words) for words in record.lies]
     for number, pull in enumerate(record.pulls, 1):
         lines.append(f"  pull {number}: {pull['image']}")
+        asked = ", ".join(f"{key}: {value}" for key, value in pull.get("request", {}).items())
+        lines.append(_row("request", asked or "nothing but the image"))
         if pull.get("argv"):
-            lines.append(_row("request", " ".join(pull["argv"])))
+            lines.append(_row("argv", " ".join(pull["argv"])))
         answer = {
             key: pull[key]
             for key in ("outcome", "error", "code", "exit_status", "image_id", "digest", "seconds")
@@ -131,8 +133,10 @@ def totals_line(results: Results) -> str:
     return ", ".join(f"{counted[name]} {name}" for name in VERDICTS if name in counted) or "nothing"
 
 
-def summary(results: Results, requirements: Requirements) -> str:
-    """Totals, standing against the ledger, values, what isn't tested, and the seed."""
+def summary(results: Results, *, whole: bool = True) -> str:
+    """Totals, standing against the ledger, values, and the seed; of the `whole` suite what
+    isn't tested, too.
+    """
     header = results.header
     lines = [
         "─" * _WIDTH,
@@ -149,7 +153,7 @@ def summary(results: Results, requirements: Requirements) -> str:
     for record in recorded:
         values = ", ".join(f"{name} = {value}" for name, value in record.values.items())
         lines.append(f"  recorded {record.case}: {values}")
-    if header.untested:
+    if header.untested and whole:
         text = f"not tested: {len(header.untested)} MUSTs: {', '.join(header.untested)}"
         lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
     lines.append(f"  isolation: {header.isolation}; seed {header.seed}")

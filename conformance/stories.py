@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from conformance.contract import PullRequest
 from conformance.playing import Play
 from conformance.pulls import Pulled
 from conformance.world import World
 
-__all__ = ["actual", "pull_story", "timeline", "traffic"]
+__all__ = ["actual", "pull_story", "request_story", "timeline", "traffic"]
 
 _MOST_EXCHANGES = 200
 _STDERR = 4000
@@ -19,6 +21,7 @@ def pull_story(pulled: Pulled, world: World) -> dict[str, Any]:
     outcome = pulled.outcome
     story: dict[str, Any] = {
         "image": world.neutral(pulled.request.image),
+        "request": request_story(pulled.request, world),
         "outcome": outcome.kind,
         "error": _clean(outcome.error, world),
         "code": outcome.code,
@@ -32,7 +35,19 @@ def pull_story(pulled: Pulled, world: World) -> dict[str, Any]:
         "recalled": pulled.cached,
         "seconds": round(outcome.seconds, 3),
     }
-    return {key: value for key, value in story.items() if value not in (None, "", [], False)}
+    return {key: value for key, value in story.items() if value not in (None, "", [], {}, False)}
+
+
+def request_story(request: PullRequest, world: World) -> dict[str, Any]:
+    """What the puller was asked beyond an image: the inputs that aren't their defaults."""
+    document = request.to_json()
+    for name in ("image", "store", "output"):
+        del document[name]
+    given = {key: value for key, value in document.items() if value not in (None, {}, [], False)}
+    if given.get("trust") == {"skip_verify": False}:
+        del given["trust"]
+    story: dict[str, Any] = json.loads(_clean(json.dumps(given), world))
+    return story
 
 
 def actual(lying: Play) -> str:

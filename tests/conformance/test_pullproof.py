@@ -114,7 +114,13 @@ def test_one_case_is_shown_in_full(tmp_path: Path, profile: str) -> None:
     done = pullproof(tmp_path, "run", "--puller", profile, "--case", "blob/intact-image-is-pulled")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("pull 1: origin/app/web:v1", "outcome: pulled", "timeline", "GET /v2/app/web/"):
+    for words in (
+        "pull 1: origin/app/web:v1",
+        "plain_http: True",
+        "outcome: pulled",
+        "timeline",
+        "GET /v2/app/web/",
+    ):
         assert words in done.stdout
 
 

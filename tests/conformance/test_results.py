@@ -160,7 +160,7 @@ def test_the_summary_says_what_is_open() -> None:
     results.reason = "interrupted"
     results.header.untested = ["TLS-01"]
 
-    text = summary(results, load())
+    text = summary(results)
 
     for words in ("1 fail, 1 recorded", "waits = ≥ 5 s", "not tested: 1 MUSTs: TLS-01"):
         assert words in text
