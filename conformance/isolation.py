@@ -228,13 +228,9 @@ def _first_process(control: int, argv: Sequence[str]) -> int:
         while order := os.read(control, 1):
             with suppress(ProcessLookupError):
                 os.kill(child.pid, orders[order])
-        # The outer process is gone, and so is the reason to be here; what it can't tidy up, we do.
+        # The outer process is gone, and so is the reason to be here.
         abandoned.set()
-        if os.getpid() == 1:
-            os.kill(-1, signal.SIGKILL)
-        run_dir = Path(current().run_dir)
-        unmount_below(run_dir)
-        shutil.rmtree(run_dir, ignore_errors=True)
+        _tidy()
         os._exit(128 + signal.SIGHUP)
 
     control_thread = threading.Thread(target=obey, name="control", daemon=True)
@@ -247,7 +243,22 @@ def _first_process(control: int, argv: Sequence[str]) -> int:
             if abandoned.is_set():
                 # That thread killed it, tidies up, and ends this process.
                 control_thread.join()
+            _tidy()
             return code if code >= 0 else 128 - code
+
+
+def _tidy() -> None:
+    """Kill what is left, undo its mounts, remove the run's folder.
+
+    From inside, because the root of a user namespace can remove what its user outside can't, such
+    as the folders of mode 0 that overlayfs makes.
+    """
+    if os.getpid() == 1:
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+    run_dir = Path(current().run_dir)
+    unmount_below(run_dir)
+    shutil.rmtree(run_dir, ignore_errors=True)
 
 
 def _default_signals() -> None:

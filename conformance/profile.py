@@ -250,6 +250,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, dict):
         for key, member in value.items():
+            yield key
             # Regular expressions have braces of their own.
             if key not in ("pattern", "accept", "digest"):
                 yield from _texts(member)

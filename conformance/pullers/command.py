@@ -18,7 +18,13 @@ from conformance.pullers.daemon import Daemon
 from conformance.pullers.hostfiles import Inexpressible
 from conformance.pullers.process import Child, environment, read_bounded
 from conformance.pullers.template import Values, expand, expand_argv
-from conformance.pullers.values import OptionGroups, key_of, request_values, session_values
+from conformance.pullers.values import (
+    OptionGroups,
+    key_of,
+    request_values,
+    session_values,
+    write_files,
+)
 
 __all__ = ["CommandSession", "RunningCommand"]
 
@@ -78,6 +84,7 @@ class CommandSession(BaseSession):
         if "daemon" in profile.tables:
             self._daemon = Daemon(profile, directory, self._values)
             self._values = self._daemon.values
+        write_files(profile, self._values)
         # Of a 'dir' layout, which folder the last pull of each (store, reference) wrote.
         self._outputs: dict[tuple[Path, str], Path] = {}
         self._mounted: list[tuple[Path, PullRequest]] = []

@@ -22,7 +22,7 @@ from conformance.pullers.daemon import Daemon
 from conformance.pullers.hostfiles import host_of
 from conformance.pullers.process import Child, environment, read_bounded
 from conformance.pullers.template import Values, expand, expand_argv
-from conformance.pullers.values import key_of, request_values, session_values
+from conformance.pullers.values import key_of, request_values, session_values, write_files
 
 __all__ = ["CriSession", "own_platform", "require_grpc"]
 
@@ -121,6 +121,7 @@ class CriSession(BaseSession):
         if "daemon" in profile.tables:
             self._daemon = Daemon(profile, directory, self._values, _answers)
             self._values = self._daemon.values
+        write_files(profile, self._values)
         self._socket = expand(profile.table("cri")["socket"], self._values)
         self._channel: Any = None
         self._channel_of: Child | None = None
@@ -277,6 +278,8 @@ def _answers(path: str) -> None:
         try:
             method(channel, "ImageStatus")(question, timeout=_PROBE_S)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise HarnessError("it doesn't serve the CRI's ImageService") from None
             raise OSError(f"{error.code().name}: {error.details()}") from None
 
 

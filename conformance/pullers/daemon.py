@@ -7,6 +7,7 @@ request needs another configuration, or when it was killed.
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from conformance.pullers.values import hosts_form, request_values
 
 __all__ = ["Daemon"]
 
+_COMPLAINT = re.compile(r"level=(?:warn|error|fatal|panic)")
 _PROBE_PAUSE_S = 0.01
 _STOP_S = 3.0
 _LONGEST_SOCKET = 100
@@ -33,7 +35,8 @@ class Daemon:
     """The daemon of one session.
 
     `ready` is asked, with the socket's path, whether the daemon answers (a connection that is
-    accepted is enough where it is None); it raises OSError or `HarnessError` when not yet.
+    accepted is enough where it is None); it raises OSError when not yet, and `HarnessError` when
+    it never will.
     """
 
     def __init__(
@@ -162,13 +165,17 @@ class Daemon:
         while True:
             try:
                 self._ready(self.socket)
-            except (OSError, HarnessError) as error:
+            except OSError as error:
                 reason = str(error)
+            except HarnessError as error:
+                words = _complaint(self.stderr())
+                child.kill()
+                raise HarnessError(f"{child.argv[0]}: {error}: {words}") from None
             else:
                 return
             # The pause between two attempts is a wait for the process' death, which ends it early.
             if child.wait(_PROBE_PAUSE_S) is not None:
-                words = crash_words(self.stderr()) or _last(self.stderr())
+                words = crash_words(self.stderr()) or _complaint(self.stderr())
                 raise HarnessError(f"{child.argv[0]} ended while it started: {words}")
             if time.monotonic() > deadline:
                 child.kill()
@@ -181,6 +188,8 @@ def _accepts(path: str) -> None:
         connection.connect(path)
 
 
-def _last(text: str) -> str:
+def _complaint(text: str) -> str:
+    """The last line by which a log warns or worse; else its last line."""
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    bad = [line for line in lines if _COMPLAINT.search(line)]
+    return (bad or lines or ["it said nothing"])[-1]

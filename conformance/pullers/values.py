@@ -18,12 +18,27 @@ from conformance.pullers.hostfiles import (
 )
 from conformance.pullers.template import Values, expand
 
-__all__ = ["OptionGroups", "hosts_form", "key_of", "request_values", "session_values"]
+__all__ = [
+    "OptionGroups",
+    "hosts_form",
+    "key_of",
+    "request_values",
+    "session_values",
+    "write_files",
+]
 
 
 def session_values(profile: Profile, directory: Path, programs: Mapping[str, str]) -> Values:
     """Placeholders that hold for a whole session."""
     return Values(programs, {"dir": str(directory), "pullers": str(pullers_dir())})
+
+
+def write_files(profile: Profile, values: Values) -> None:
+    """Write what ``[files]`` says, below folders that are made as needed."""
+    for name, text in profile.table("files").items():
+        path = Path(expand(name, values))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(expand(text, values), encoding="utf-8")
 
 
 def hosts_form(profile: Profile) -> HostsForm:

@@ -23,7 +23,7 @@ from conformance.pullers.base import BaseSession, last_line
 from conformance.pullers.hostfiles import write_hosts_tree
 from conformance.pullers.process import Child, crash_words, environment, read_bounded
 from conformance.pullers.template import expand
-from conformance.pullers.values import hosts_form, request_values, session_values
+from conformance.pullers.values import hosts_form, request_values, session_values, write_files
 
 __all__ = ["WrapperSession"]
 
@@ -85,6 +85,7 @@ class WrapperSession(BaseSession):
         super().__init__(profile, directory)
         self._values = session_values(profile, directory, programs)
         self._places = Places()
+        write_files(profile, self._values)
 
     def begin(self, request: PullRequest, budget_s: float) -> Running:
         """Start the executable with the request on its standard input."""
