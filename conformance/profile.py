@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from conformance.contract import Evidence, NotUsable
-from conformance.pullers.template import placeholders
+from conformance.pullers.template import Values, expand, placeholders
 from conformance.schema import problem_of, schema
 
 __all__ = ["KNOWN_INPUTS", "Profile", "ProfileError", "Setting", "load", "pullers_dir", "shipped"]
@@ -40,7 +40,7 @@ _CRI_INPUTS = frozenset(
     }
 )
 
-_SESSION = {"dir", "pullers", "config", "socket", "snapshotter"}
+_SESSION = {"dir", "here", "pullers", "config", "socket", "snapshotter"}
 _REQUEST = {
     *("image", "key", "host", "store", "output", "platform", "os", "architecture", "variant"),
     *("username", "password", "auth_encoded", "server_address", "identity_token"),
@@ -76,6 +76,7 @@ class Profile:
         family: pullers of one family have the same authority (``containerd``).
         longest_timeout_s: the longest limit of its own that this puller has, in seconds.
         get: one line that says how to get the puller.
+        here: the folder of the profile's file: ``{here}`` in it.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Profile:
     family: str = ""
     longest_timeout_s: float = 30.0
     get: str = ""
+    here: Path = Path()
 
     @cached_property
     def inputs(self) -> frozenset[str]:
@@ -136,7 +138,8 @@ class Profile:
         """Where each program of ``[find]`` is. Raises `NotUsable` for the first that is missing."""
         found = {}
         for name, candidates in self.table("find").items():
-            paths = [each.replace("{pullers}", str(pullers_dir())) for each in candidates]
+            known = Values({"pullers": str(pullers_dir()), "here": str(self.here)})
+            paths = [expand(each, known) for each in candidates]
             program = next((path for each in paths if (path := shutil.which(each))), None)
             if program is None:
                 where = self.get or f"put {' or '.join(paths)} in place"
@@ -165,6 +168,7 @@ def load(name_or_path: str) -> Profile:
     """
     if name_or_path.endswith(".toml") or os.sep in name_or_path:
         source = name_or_path
+        here = Path(name_or_path).absolute().parent
         try:
             text = Path(name_or_path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -179,15 +183,16 @@ def load(name_or_path: str) -> Profile:
                 f"no profile is called {name_or_path!r}; {hint} (or give the path of a .toml file)"
             )
         source = f"{name_or_path}.toml"
+        here = Path(str(files("conformance"))) / "profiles"
         text = (files("conformance") / "profiles" / source).read_text(encoding="utf-8")
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{source} is not valid TOML: {error}") from None
-    return _checked(document, source)
+    return _checked(document, source, here)
 
 
-def _checked(document: dict[str, Any], source: str) -> Profile:
+def _checked(document: dict[str, Any], source: str, here: Path) -> Profile:
     problem = problem_of(document, schema("profile")) or next(_problems(document), None)
     if problem is not None:
         raise ProfileError(f"{source}: {problem}")
@@ -204,6 +209,7 @@ def _checked(document: dict[str, Any], source: str) -> Profile:
         family=document.get("family", name),
         longest_timeout_s=float(document.get("longest_timeout_s", 30.0)),
         get=document.get("get", ""),
+        here=here,
     )
 
 

@@ -30,7 +30,8 @@ __all__ = [
 
 def session_values(profile: Profile, directory: Path, programs: Mapping[str, str]) -> Values:
     """Placeholders that hold for a whole session."""
-    return Values(programs, {"dir": str(directory), "pullers": str(pullers_dir())})
+    places = {"dir": directory, "here": profile.here, "pullers": pullers_dir()}
+    return Values(programs, {name: str(path) for name, path in places.items()})
 
 
 def write_files(profile: Profile, values: Values) -> None:
