@@ -91,6 +91,8 @@ class Case:
         needs: evidence without which it can't be judged.
         capabilities: features that the profile must have (declared, or found by a probe).
         stalls: it waits more than it works: such cases run side by side, in a pool of their own.
+        either: to refuse and to have the right content are both right, so that its assertion may
+            hold in the honest world too.
         tentative: reports and doesn't gate.
         summary: the first sentence of its docstring.
         scenario: the file that it was read from, where it isn't a function.
@@ -103,6 +105,7 @@ class Case:
     capabilities: frozenset[str] = frozenset()
     stalls: bool = False
     tentative: bool = False
+    either: bool = False
     summary: str = ""
     scenario: Path | None = None
 
@@ -132,6 +135,7 @@ def case(
     capabilities: Iterable[str] = (),
     stalls: bool = False,
     tentative: bool = False,
+    either: bool = False,
 ) -> Callable[[Callable[..., Observed | None]], Callable[..., Observed | None]]:
     """Make a function a case (fields: see `Case`)."""
 
@@ -143,6 +147,7 @@ def case(
             needs=frozenset(needs),
             capabilities=frozenset(capabilities),
             stalls=stalls,
+            either=either,
             tentative=tentative,
             summary=" ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split()),
         )

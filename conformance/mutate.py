@@ -247,6 +247,8 @@ def _judged(judge: Judge, case: Case, task: _Task) -> tuple[Record, str]:
         return judged.record, "no lie"
     if all(pulled.succeeded for pulled in judged.lying.pulls):
         return judged.record, "succeeds in spite of the lie"
+    if case.either or judged.lying.observed is not None:
+        return judged.record, "may be refused or succeed"
     honest = judge.neighbour(case)
     trouble = honest.bug or honest.harness_error
     if trouble:

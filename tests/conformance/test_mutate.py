@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from conformance.case import CaseError
 from conformance.mutate import Mutant, Proof, killed, load_mutants
 from conformance.plan import all_cases
 from conformance.results import Record
+from fakeregistry import an_image, blob
 
 
 def record(verdict: Any, **changes: Any) -> Record:
@@ -126,3 +128,25 @@ def test_one_mutant_is_proven_to_die_by_its_case(tmp_path: Path) -> None:
     document = json.loads(out.read_text())
     assert status == 0, document["problems"]
     assert document["cases"] == {"blob/corrupted-is-refused": ["no-digest-check"]}
+
+
+@pytest.mark.parametrize("either", [True, False])
+def test_a_case_that_takes_both_outcomes_needs_no_failing_assertion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, either: bool
+) -> None:
+    name = "blob/corrupted-is-refused"
+    known = all_cases()[name]
+
+    def function(registry: Any, puller: Any) -> None:
+        image = registry.add(an_image())
+        registry.on(blob(image.layers[0])).flip_byte(0)
+        pulled = puller.pull(image)
+        assert pulled.refused or pulled.succeeded
+
+    taken = replace(known, function=function, either=either)
+    monkeypatch.setattr(mutate, "all_cases", lambda: {name: taken})
+    task = mutate._Task("", [name], "abc", neighbours=True)
+
+    words = mutate._run_task(task).neighbours[name]
+
+    assert words == ("may be refused or succeed" if either else "ITS ASSERTION HOLDS")
