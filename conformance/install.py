@@ -35,6 +35,8 @@ class GoTool:
     commands: tuple[str, ...]
     tags: str = ""
     flags: tuple[str, ...] = ()
+    excludes: bool = False
+    """Its go.mod has exclude directives: ``go install`` refuses such a module as main."""
     env: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -66,20 +68,22 @@ GO = (
         tags=_CONTAINERD_TAGS,
         # It reaches into the runtime by go:linkname, which newer linkers refuse unless told.
         flags=("-ldflags=-checklinkname=0",),
+        excludes=True,
         env=_STATIC,
     ),
 )
 
 
-def _version_of(program: Path) -> str | None:
-    """The version of the module that a Go program was built from; None when it can't be told."""
+def _version_of(program: Path, module: str) -> str | None:
+    """The version of `module` that a Go program was built from; None when it can't be told."""
     try:
         answer = subprocess.run(
             ["go", "version", "-m", str(program)], capture_output=True, text=True, check=False
         )
     except OSError:
         return None
-    match = re.search(r"^\s*mod\s+\S+\s+(v\S+)", answer.stdout, re.MULTILINE)
+    line = rf"^\s*(?:mod|dep)\s+{re.escape(module)}\s+(v\S+)"
+    match = re.search(line, answer.stdout, re.MULTILINE)
     return match[1] if match else None
 
 
@@ -89,26 +93,41 @@ def install_go(tool: GoTool, where: Path) -> str:
     Raises RuntimeError with one line when it can't be built.
     """
     folder = where / tool.folder
-    if all(_version_of(folder / name) == tool.version for name in tool.names):
+    if all(_version_of(folder / name, tool.module) == tool.version for name in tool.names):
         return f"{tool.folder} {tool.version}: is there"
     if shutil.which("go") is None:
         raise RuntimeError("go is not installed; see https://go.dev/dl/")
     folder.mkdir(parents=True, exist_ok=True)
     # Beside its place and then renamed, so that an interrupted build leaves nothing half done.
-    with tempfile.TemporaryDirectory(dir=where, prefix=f".{tool.folder}-") as building:
-        targets = [f"{tool.module}/{command}@{tool.version}" for command in tool.commands]
-        built = subprocess.run(
-            ["go", "install", *(("-tags", tool.tags) if tool.tags else ()), *tool.flags, *targets],
-            env={**os.environ, **tool.env, "GOBIN": str(Path(building).absolute())},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if built.returncode != 0:
-            raise RuntimeError(_first_error(built.stderr))
+    with tempfile.TemporaryDirectory(dir=where.absolute(), prefix=f".{tool.folder}-") as building:
+        for command in _build(tool, Path(building).absolute()):
+            built = subprocess.run(
+                command,
+                env={**os.environ, **tool.env, "GOBIN": building, "GOWORK": "off"},
+                cwd=building,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if built.returncode != 0:
+                raise RuntimeError(_first_error(built.stderr))
         for name in tool.names:
             (Path(building) / name).replace(folder / name)
     return f"{tool.folder} {tool.version}: built"
+
+
+def _build(tool: GoTool, building: Path) -> list[list[str]]:
+    """The commands that make the programs of `tool` in the folder `building`."""
+    options = [*(("-tags", tool.tags) if tool.tags else ()), *tool.flags]
+    packages = [f"{tool.module}/{command}" for command in tool.commands]
+    versioned = [f"{package}@{tool.version}" for package in packages]
+    if not tool.excludes:
+        return [["go", "install", *options, *versioned]]
+    return [
+        ["go", "mod", "init", "pullers"],
+        ["go", "get", *versioned],
+        ["go", "build", *options, "-o", f"{building}/", *packages],
+    ]
 
 
 def install_apt(name: str, packages: Sequence[str]) -> str:
