@@ -27,6 +27,7 @@ __all__ = [
     "Tree",
     "differences",
     "mislabelled",
+    "normal_form",
     "powers_here",
     "tree_of",
 ]
@@ -95,7 +96,8 @@ class Layout:
         if not index.is_file():
             return None
         manifests = _loads(index.read_bytes(), str(index)).get("manifests") or []
-        named = [each for each in manifests if reference in _names(each)]
+        forms = {reference, None if reference is None else normal_form(reference)}
+        named = [each for each in manifests if forms & _names(each)]
         if not named and len(manifests) == 1 and not _names(manifests[0]):
             named = manifests
         if not named:
@@ -247,6 +249,16 @@ def _is_index(document: Mapping[str, Any]) -> bool:
     if document.get("mediaType") in _INDEXES:
         return True
     return isinstance(document.get("manifests"), list) and "config" not in document
+
+
+def normal_form(reference: str) -> str:
+    """A reference as most pullers write it down: with ``latest``, or with its digest alone."""
+    name, at, digest = reference.partition("@")
+    head, slash, last = name.rpartition("/")
+    repository = head + slash + last.partition(":")[0]
+    if at:
+        return f"{repository}@{digest}"
+    return name if ":" in last else f"{name}:latest"
 
 
 def _names(descriptor: Mapping[str, Any]) -> set[str]:

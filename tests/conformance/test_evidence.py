@@ -111,6 +111,22 @@ def test_references_in_a_layout(tmp_path: Path, image: ImageSpec) -> None:
         Layout.of_directory(tmp_path, "a")
 
 
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("h:1/a/b", "h:1/a/b:latest"),
+        ("h:1/a/b:c", "h:1/a/b:c"),
+        ("h:1/a@sha256:d", "h:1/a@sha256:d"),
+        ("h:1/a:t@sha256:d", "h:1/a@sha256:d"),
+    ],
+)
+def test_references_are_found_in_their_normal_form(
+    tmp_path: Path, image: ImageSpec, typed: str, written: str
+) -> None:
+    index_json(tmp_path, (fill(tmp_path / "blobs", image), written))
+    assert Layout.of_directory(tmp_path, typed) is not None
+
+
 def test_dir_transport(tmp_path: Path, image: ImageSpec) -> None:
     assert Layout.of_dir_transport(tmp_path) is None
     for data in (*(layer.blob for layer in image.layers), image.config):
