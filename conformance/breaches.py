@@ -67,12 +67,21 @@ def _as_safe(world: World, owner: str, seen: SecretSeen) -> bool:
 
 
 def secrets_record(records: Iterable[Record], requirements: Requirements) -> Record | None:
-    """All breaches of a run as one record; None where no case was played."""
+    """All breaches of a run as one record; None where no case was played.
+
+    A case about a leak judges its own under its own requirement: counted here as well, a known leak
+    of that case would hide a new one in another.
+    """
     played = [record for record in records if record.traffic]
     if not played:
         return None
     requirement = requirements["SECRET-01"]
-    breaches = [breach for record in played for breach in record.breaches if not breach.policy]
+    breaches = [
+        breach
+        for record in played
+        for breach in record.breaches
+        if not breach.policy and record.kind != "leaked"
+    ]
     policies = [breach for record in played for breach in record.breaches if breach.policy]
     record = Record(
         case=SECRETS_CASE,

@@ -243,8 +243,6 @@ class CasePuller:
         configured = tuple(
             host.as_host() if isinstance(host, WorldRegistry) else host for host in hosts
         )
-        for registry in (host for host in hosts if isinstance(host, WorldRegistry)):
-            self.world.mirrors.add(registry.real.name)
         number = len(self.pulls) + len(self.running)
         request = PullRequest(
             image=reference,

@@ -107,8 +107,14 @@ class WorldRegistry:
             for connection in self._world.registries.journal.connections
         )
 
+    def saw(self, secret: str) -> bool:
+        """Whether a secret (``password of origin``) came here, in whatever part of a request."""
+        return any(seen.name == secret for exchange in self.requests() for seen in exchange.secrets)
+
     def as_host(self, **options: Any) -> HostConfig:
         """This registry as a mirror (or as ``server``) in the puller's configuration of hosts."""
+        if not options.get("server"):
+            self._world.mirrors.add(self.real.name)
         if self.real.tls is not None:
             options.setdefault("ca", self._world.ca_file)
         return HostConfig(url=self.real.base_url, **options)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conformance.breaches import breaches_of, owner_of
+from conformance.breaches import breaches_of, owner_of, secrets_record
+from conformance.requirements import load
+from conformance.results import Breach, Record
 from conformance.world import World
 from fakeregistry import Registries, an_image, any_request, bearer, blob, manifest
 
@@ -164,6 +166,37 @@ def test_who_may_see_what(world: World) -> None:
     assert [each.policy for each in breaches_of(world)] == [True]
     world.allow("password of origin", "mirror")
     assert breaches_of(world) == []
+
+
+def test_an_https_registry_lets_no_plain_realm_see_its_password(world: World) -> None:
+    origin, realm = world.registry(), world.registry("auth")
+    origin.tls = world.certificates.valid()
+    origin.auth = bearer(realm=realm)
+    get_anyway(f"{realm.base_url}/token?password={origin.auth.credentials.password}")
+
+    assert [(each.seen_by, each.scheme) for each in breaches_of(world)] == [("auth", "http")]
+    assert realm.saw("password of origin")
+    assert not origin.saw("password of origin")
+
+
+def test_a_configured_host_is_a_mirror_unless_it_is_the_server(world: World) -> None:
+    world.registry("mirror").as_host(capabilities=("pull",))
+    world.registry().as_host(server=True)
+
+    assert world.mirrors == {"mirror"}
+
+
+def test_a_leak_that_its_own_case_judges_is_not_judged_again() -> None:
+    breach = Breach("password of origin", "evil", "http", "header:Authorization", "auth/x")
+    mine = Record("auth/x", "fail", kind="leaked", breaches=[breach], traffic={"requests": 1})
+    other = Record("blob/x", "pass", breaches=[breach], traffic={"requests": 1})
+
+    alone, both = secrets_record([mine], load()), secrets_record([mine, other], load())
+
+    assert alone is not None
+    assert both is not None
+    assert (alone.verdict, alone.breaches) == ("pass", [])
+    assert (both.verdict, both.kind, both.breaches) == ("fail", "leaked", [breach])
 
 
 def test_tokens_come_from_another_registry_of_the_world(world: World) -> None:
