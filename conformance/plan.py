@@ -21,6 +21,7 @@ from conformance.judge import Judge
 from conformance.profile import Profile, load
 from conformance.pullers import make_puller
 from conformance.requirements import load as load_requirements
+from conformance.requirements import release
 
 __all__ = ["Plan", "all_cases", "judge_for", "subject_of"]
 
@@ -70,8 +71,9 @@ def subject_of(profile: Profile, described: Description) -> Subject:
         roles=described.roles,
         evidence=described.evidence,
         capabilities=profile.capabilities | described.features,
-        released=getattr(profile, "released", None),
+        released=profile.released_on(described.version),
         containerd=profile.family == "containerd",
+        containerd_release=release(described.version) if profile.family == "containerd" else (),
         longest_s=profile.longest_timeout_s,
     )
 

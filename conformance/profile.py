@@ -9,6 +9,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -76,6 +77,7 @@ class Profile:
         family: pullers of one family have the same authority (``containerd``).
         longest_timeout_s: the longest limit of its own that this puller has, in seconds.
         get: one line that says how to get the puller.
+        released: version -> the day of its release.
         here: the folder of the profile's file: ``{here}`` in it.
     """
 
@@ -90,6 +92,7 @@ class Profile:
     family: str = ""
     longest_timeout_s: float = 30.0
     get: str = ""
+    released: Mapping[str, date] = field(default_factory=dict)
     here: Path = Path()
 
     @cached_property
@@ -127,6 +130,15 @@ class Profile:
         """Snapshotter -> what it adds to the daemon's config and environment."""
         table = self.table("daemon").get("snapshotters", {})
         return {name: _setting(each) for name, each in table.items()}
+
+    def released_on(self, version: str) -> date | None:
+        """The day on which that version was released; None where the profile doesn't say.
+
+        What a distribution or a build adds (``1.6.20~ds1``, ``1.7.35+unknown``) makes no other
+        release of it.
+        """
+        plain = re.match(r"v?(\d+(?:\.\d+)*)", version)
+        return self.released.get(plain[1]) if plain else None
 
     def mutated(self, target: str, name: str | None = None) -> Profile:
         """The same ``python`` profile with ``arguments.puller`` set to ``module:Class``."""
@@ -193,6 +205,12 @@ def load(name_or_path: str) -> Profile:
 
 
 def _checked(document: dict[str, Any], source: str, here: Path) -> Profile:
+    # TOML has dates of its own, JSON's schema has not: both ways to write one are right.
+    if isinstance(document.get("released"), dict):
+        document["released"] = {
+            version: day.isoformat() if isinstance(day, date) else day
+            for version, day in document["released"].items()
+        }
     problem = problem_of(document, schema("profile")) or next(_problems(document), None)
     if problem is not None:
         raise ProfileError(f"{source}: {problem}")
@@ -209,6 +227,9 @@ def _checked(document: dict[str, Any], source: str, here: Path) -> Profile:
         family=document.get("family", name),
         longest_timeout_s=float(document.get("longest_timeout_s", 30.0)),
         get=document.get("get", ""),
+        released={
+            key: date.fromisoformat(day) for key, day in document.get("released", {}).items()
+        },
         here=here,
     )
 
@@ -232,6 +253,11 @@ def _problems(document: dict[str, Any]) -> Iterator[str]:
                 near = difflib.get_close_matches(name, KNOWN_INPUTS, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "see docs/write-a-profile.md"
                 yield f"unknown input {name!r} in [{table}]; {hint}"
+    for version, day in document.get("released", {}).items():
+        try:
+            date.fromisoformat(day)
+        except ValueError:
+            yield f"released.{version!r} is no day of the calendar: {day!r}"
     for where in ("probe.pattern", "probe.accept", "status.digest"):
         table, _, key = where.partition(".")
         pattern = document.get(table, {}).get(key)

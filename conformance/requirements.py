@@ -6,6 +6,7 @@ about it, and checks it against the cases.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ __all__ = [
     "Requirements",
     "RequirementsError",
     "load",
+    "release",
 ]
 
 Level = Literal["MUST", "SHOULD", "MAY", "OBSERVE"]
@@ -62,6 +64,8 @@ class Requirement:
     ``source`` quotes the sentence it rests on, or says that there is none. ``advisory`` names the
     advisory or the demonstrated harm of a `safety` MUST. ``status``: ``draft`` where the text is
     in no release, ``contested`` where no measured puller meets it; neither ever fails a puller.
+    ``first``: the first release of containerd (``1.7``) that has what a `containerd` requirement
+    asks for, where its authority's version doesn't say it.
     """
 
     id: str
@@ -74,6 +78,13 @@ class Requirement:
     since: date
     status: str = ""
     advisory: str = ""
+    first: str = ""
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The first containerd that does it: ``first``, or the authority's own version."""
+        version = self.first or self.authority.id.partition("@")[2]
+        return release(version) if self.containerd_only else ()
 
     @property
     def binding(self) -> bool:
@@ -91,6 +102,12 @@ class Requirement:
         where = "" if self.section == "-" else f", {self.section}"
         status = f", {self.status}" if self.status else ""
         return f"{self.level} by {self.authority.id}{where}{status}"
+
+
+def release(version: str) -> tuple[int, ...]:
+    """The numbers of a version, to compare by: ``v1.6.20~ds1`` is (1, 6, 20), ``2.x`` is (2,)."""
+    numbers = re.match(r"v?(\d+(?:\.\d+)*)", version)
+    return tuple(int(part) for part in numbers[1].split(".")) if numbers else ()
 
 
 class Requirements(Mapping[str, Requirement]):
@@ -161,7 +178,7 @@ def _requirement(
 ) -> Requirement:
     where = str(fields.get("id", f"requirement no. {number}"))
     needed = {"id", "text", "level", "role", "authority", "section", "source"}
-    _only(fields, needed | {"since", "status", "advisory"}, where)
+    _only(fields, needed | {"since", "status", "advisory", "first"}, where)
     for name in sorted(needed):
         if not str(fields.get(name, "")).strip():
             raise RequirementsError(f"requirements.toml: {where} has no '{name}'")
@@ -193,6 +210,7 @@ def _requirement(
         since=fields.get("since", authority.since),
         status=status or ("draft" if authority.draft else ""),
         advisory=advisory,
+        first=fields.get("first", ""),
     )
 
 
