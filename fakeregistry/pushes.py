@@ -121,22 +121,27 @@ class Pushes:
         if not isinstance(document, dict):
             return error(400, "MANIFEST_INVALID", "the manifest is no JSON object")
         digest = "sha256:" + hashlib.sha256(request.body).hexdigest()
-        tag: str | None = None
-        if is_digest(found.reference):
+        by_digest = is_digest(found.reference)
+        tags = [found.reference]
+        if by_digest:
             if not verify(found.reference, request.body):
                 return error(400, "DIGEST_INVALID", "the manifest has another digest")
             digest = found.reference
-        elif TAG.fullmatch(found.reference):
-            tag = found.reference
-        else:
-            return error(400, "MANIFEST_INVALID", f"invalid tag: {found.reference}")
+            # A draft after 1.1 lets one push by digest set many tags: ?tag=1.2&tag=latest.
+            tags = [value for key, value in request.query if key == "tag"]
+        for tag in tags:
+            if not TAG.fullmatch(tag):
+                return error(400, "MANIFEST_INVALID", f"invalid tag: {tag}")
         stated = (request.header("content-type") or "").partition(";")[0].strip()
         media_type = stated or str(document.get("mediaType", "application/octet-stream"))
-        self.storage.put_manifest(found.repository, Manifest(request.body, media_type, digest), tag)
+        manifest = Manifest(request.body, media_type, digest)
+        self.storage.put_manifest(found.repository, manifest, *tags)
         headers: Headers = (
             ("Location", f"/v2/{found.repository}/manifests/{digest}"),
             ("Docker-Content-Digest", digest),
         )
+        if by_digest:
+            headers = (*headers, *(("OCI-Tag", tag) for tag in tags))
         subject = document.get("subject")
         if isinstance(subject, dict) and isinstance(subject.get("digest"), str):
             headers = (*headers, ("OCI-Subject", subject["digest"]))

@@ -110,14 +110,13 @@ class Storage:
 
     # manifests
 
-    def put_manifest(self, name: str, manifest: Manifest, tag: str | None = None) -> None:
-        """Store a manifest under its digest, and point a tag at it."""
+    def put_manifest(self, name: str, manifest: Manifest, *tags: str | None) -> None:
+        """Store a manifest under its digest, and point tags at it (None: no tag)."""
         config = manifest.document.get("config")
         with self.lock:
             repository = self._create(name)
             repository.manifests[manifest.digest] = manifest
-            if tag is not None:
-                repository.tags[tag] = manifest.digest
+            repository.tags.update({tag: manifest.digest for tag in tags if tag is not None})
             if isinstance(config, dict) and isinstance(config.get("digest"), str):
                 self._configs.add(config["digest"])
 

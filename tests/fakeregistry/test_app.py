@@ -288,3 +288,23 @@ def test_deletes(app, storage) -> None:
     assert ask(app, f"/v2/app/web/manifests/{digest}").reply.status == 200
     assert ask(app, f"/v2/app/web/manifests/{digest}", "DELETE").reply.status == 202
     assert ask(app, f"/v2/app/web/manifests/{digest}").reply.status == 404
+
+
+def test_a_push_by_digest_can_set_tags(app: App) -> None:
+    data = b'{"schemaVersion": 2}'
+    target = f"/v2/new/manifests/{digest_of(data)}"
+
+    pushed = ask(app, f"{target}?tag=1.2&tag=latest", "PUT", data, Content_Type=OCI)
+    refused = ask(app, f"{target}?tag=-bad", "PUT", data, Content_Type=OCI)
+
+    given = [value for name, value in pushed.reply.headers if name == "OCI-Tag"]
+    assert (pushed.reply.status, given) == (201, ["1.2", "latest"])
+    assert ask(app, "/v2/new/manifests/latest").reply.body == data
+    assert refused.reply.status == 400
+
+
+def test_a_push_by_tag_sets_no_other(app: App) -> None:
+    pushed = ask(app, "/v2/new/manifests/v1?tag=v2", "PUT", b"{}", Content_Type=OCI)
+
+    assert header(pushed, "OCI-Tag") is None
+    assert ask(app, "/v2/new/manifests/v2").reply.status == 404
