@@ -175,7 +175,7 @@ class Fetcher:
                 if not self.may_resume(error, idle, budget):
                     raise
                 if idle:
-                    self.cancellation.wait(FIRST_PAUSE * 2 ** (idle - 1))
+                    self.cancellation.wait(self.pause(idle))
             except RegistryError as error:
                 if not ingest.offset or refusals or not self.is_range_refused(error):
                     raise
@@ -196,15 +196,21 @@ class Fetcher:
                 offset=offset,
                 last=source.last,
             )
-        # Somebody else's server: no credentials, no configured headers, the system's TLS (BLOB-32).
         headers = {"Accept": accept} | ({"Range": f"bytes={offset}-"} if offset else {})
-        answer = self.remote.transport.send(Ask("GET", source.url, headers))
+        answer = self.remote.transport.send(self.stranger(source.url, headers))
         if answer.status in (200, 206) or (answer.status == 416 and offset):
             return answer
         answer.close()
         kind = NotFound if answer.status == 404 else RegistryError
         where = safe_url(answer.ask.url)
         raise kind(f"blob {descriptor.digest}", status=answer.status, host=where)
+
+    def stranger(self, url: str, headers: dict[str, str]) -> Ask:
+        """Ask somebody else's server: no credentials, no configured headers, the system's TLS.
+
+        A manifest names it, and nobody whom the user trusts (BLOB-32).
+        """
+        return Ask("GET", url, headers)
 
     def endpoint(self, descriptor: Descriptor) -> str:
         """Manifests have an endpoint of their own."""
@@ -271,3 +277,7 @@ class Fetcher:
     def may_resume(self, error: BodyError, idle: int, budget: int) -> bool:
         """Whether a broken body is asked for again: within the budget, and while bytes come."""
         return budget > 0 and idle <= self.config.resume_attempts
+
+    def pause(self, idle: int) -> float:
+        """Seconds before a body that brought nothing, `idle` times by now, is asked for again."""
+        return float(FIRST_PAUSE * 2 ** (idle - 1))

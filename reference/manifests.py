@@ -115,13 +115,13 @@ class Manifests:
 
     def image(self, document: Mapping[str, Any], descriptor: Descriptor) -> Manifest:
         """The config and the layers of a manifest."""
-        config = Descriptor.from_json(document.get("config"))
+        config = self.descriptor(document.get("config"))
         if config.media_type not in CONFIG_TYPES:
             raise UnsupportedMediaType(
                 f"the config of {descriptor.digest} is {config.media_type}: not an image's"
             )
         layers = tuple(
-            Descriptor.from_json(layer)
+            self.descriptor(layer)
             for layer in _list(document.get("layers"), "layers", descriptor.digest)
         )
         for layer in layers:
@@ -130,6 +130,10 @@ class Manifests:
                     f"layer {layer.digest} is {layer.media_type}: not a file system layer"
                 )
         return Manifest(config, layers)
+
+    def descriptor(self, document: object) -> Descriptor:
+        """One descriptor of an image: a malformed one spoils the whole image (BLOB-30, BLOB-37)."""
+        return Descriptor.from_json(document)
 
     def config(self, data: bytes, manifest: Manifest) -> ImageConfig:
         """The config of an image; as many diff ids as layers (LAYER-34, image-spec config)."""
