@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.10.9"
@@ -46,6 +49,20 @@ def types(session: nox.Session) -> None:
     """Check the types, strictly."""
     session.install(*SUITE, *group("types"), *group("test"))
     session.run("mypy")
+
+
+@nox.session(tags=["ci"], reuse_venv=False)
+def wheel(session: nox.Session) -> None:
+    """Build the wheel and use it in an empty environment, from an empty folder."""
+    built = Path(session.create_tmp()) / "wheel"
+    session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(built), ".")
+    session.install(str(next(built.glob("pullproof-*.whl"))))
+    with tempfile.TemporaryDirectory() as empty, session.chdir(empty):
+        for command in ("pullproof", "fakeregistry", "refpull"):
+            session.run(command, "--version")
+        session.run("python", "-c", "import importlib.util as u; assert not u.find_spec('fixtures')")
+        session.run("fakeregistry", "list", silent=True)
+        session.run("pullproof", "run", "--case", "blob/*", "--case", "incident/*")
 
 
 @nox.session(tags=["ci"])
