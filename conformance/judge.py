@@ -245,7 +245,7 @@ def kind_of(lying: Play) -> str:
         return "wrong-content"
     if lying.held:
         return ""
-    if any(not breach.policy for breach in lying.breaches):
+    if any(not breach.policy for breach in lying.breaches) or any(each.told for each in pulls):
         return "leaked"
     if any(pulled.unclear for pulled in pulls):
         return "unclear-error"

@@ -25,6 +25,7 @@ class Pulled:
     limited: bool
     problems: list[str] = field(default_factory=list)
     unclear: str = ""
+    told: bool = False
     cached: bool = False
 
     @property
@@ -74,6 +75,11 @@ class Pulled:
             return True
         self.unclear = f"none of {', '.join(map(repr, words))} in the error"
         return False
+
+    def tells(self, secret: str) -> bool:
+        """Whether error and stderr hold a secret as it is; if so, it has leaked."""
+        self.told = secret in f"{self.outcome.error}\n{self.outcome.stderr}"
+        return self.told
 
 
 class RunningPull:

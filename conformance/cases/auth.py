@@ -179,7 +179,7 @@ def any_case(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
 @case("auth/blanks-around-commas", covers="AUTH-18")
 def blanks(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """Blanks around the commas between parameters are no part of them, and any order is read."""
-    text = 'Bearer   scope="{scope}" ,  service="{service}",\trealm="{realm}"'
+    text = 'Bearer service="{service}" ,  realm="{realm}" , scope="{scope}"'
     registry.auth = _written(world, registry, "blanks stand around the commas", text)
     image = registry.add(an_image())
 
@@ -227,13 +227,10 @@ def realm_query(world: World, registry: WorldRegistry, puller: CasePuller) -> No
 @case("auth/401-without-challenge-is-refused", covers="AUTH-32")
 def no_challenge(registry: WorldRegistry, puller: CasePuller) -> None:
     """A 401 that names no way to log in ends the pull, after few requests."""
-    registry.auth = basic()
     image = registry.add(an_image())
-    registry.on(challenge()).drop_header("WWW-Authenticate")
-    # Whoever sends the password unasked meets the same answer.
-    registry.on(any_request(), authorized=True).bait().status(401)
+    registry.on(any_request()).status(401)
 
-    pulled = puller.pull(image, auth=registry.auth.credentials)
+    pulled = puller.pull(image)
 
     assert pulled.refused
     assert len(registry.requests()) <= MOST_REQUESTS, "it was asked again and again"
@@ -304,7 +301,7 @@ def no_secret_in_errors(world: World, registry: WorldRegistry, puller: CasePulle
     pulled = puller.pull(image, auth=auth)
 
     assert pulled.refused
-    assert secret not in f"{pulled.error}\n{pulled.outcome.stderr}", "the secret is in the error"
+    assert not pulled.tells(secret), "the secret is in the error"
 
 
 def _encoded(username: str, password: str) -> str:

@@ -194,6 +194,15 @@ def test_a_breach_is_recorded_and_judged_elsewhere(tmp_path: Path) -> None:
     assert "canary-" not in str(record.to_json())
 
 
+def test_a_secret_in_the_error_has_leaked(tmp_path: Path) -> None:
+    def case(registry: Any, puller: Any) -> None:
+        assert not puller.pull(registry.add(an_image())).tells("as told")
+
+    record = a_judge(tmp_path, Naive(always="failed")).judge(a_case(case)).record
+
+    assert (record.verdict, record.kind) == ("fail", "leaked")
+
+
 def test_our_own_mistakes_are_errors_and_no_verdict(tmp_path: Path) -> None:
     def harness(puller: Any) -> None:
         raise HarnessError("the adapter broke")
