@@ -21,7 +21,7 @@ LONGEST_PATH = 255
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REFERENCE = re.compile(
+REFERENCE = re.compile(
     rf"(?P<domain>{_DOMAIN})/(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)"
     r"(?::(?P<tag>[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}))?(?:@(?P<digest>[^@]+))?"
 )
@@ -56,11 +56,12 @@ class Name:
 class Names:
     """Turns what a user typed into a `Name`."""
 
+    grammar = REFERENCE
+
     def parse(self, text: str) -> Name:
         """Return the normalised name; InvalidReference where the grammar says no."""
         name = self.split(text)
-        if name.digest is not None and not is_digest(name.digest):
-            raise self.refuse(text, "the digest must be sha256:<64 hex> or sha512:<128 hex>")
+        self.check_digest(name, text)
         if len(name.path) > LONGEST_PATH:
             raise self.refuse(text, f"the repository path is longer than {LONGEST_PATH} characters")
         return self.prefer_digest(self.add_default_tag(name))
@@ -73,7 +74,7 @@ class Names:
         path = remainder.partition("@")[0].partition(":")[0]
         if path != path.lower():
             raise self.refuse(text, "the repository must be lowercase")
-        match = _REFERENCE.fullmatch(f"{domain}/{remainder}")
+        match = self.grammar.fullmatch(f"{domain}/{remainder}")
         if match is None:
             raise self.refuse(text, "expected [registry/]repository[:tag][@digest]")
         return Name(match["domain"], match["path"], match["tag"], match["digest"])
@@ -90,6 +91,11 @@ class Names:
         if domain == DEFAULT_DOMAIN and "/" not in remainder:
             remainder = OFFICIAL_PREFIX + remainder
         return domain, remainder
+
+    def check_digest(self, name: Name, text: str) -> None:
+        """A digest must be one that can be verified (REF-09, REF-11)."""
+        if name.digest is not None and not is_digest(name.digest):
+            raise self.refuse(text, "the digest must be sha256:<64 hex> or sha512:<128 hex>")
 
     def add_default_tag(self, name: Name) -> Name:
         """A name without tag and digest means the tag `latest` (REF-08)."""
