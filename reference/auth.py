@@ -118,13 +118,17 @@ class Authorizer:
 
     def challenged(self, host: Host, answer: Answer, sent: str | None) -> bool:
         """Take in a 401; True when the request is worth sending again with new authority."""
-        challenge = self.choose(parse_challenges(answer.headers.get_list("www-authenticate")))
+        challenge = self.choose(self.challenges(answer.headers.get_list("www-authenticate")))
         if challenge is None:
             return False
         with self._lock:
             self._challenges[host.authority] = challenge
         # The same user and password would be refused again; a token may just have ended.
         return sent is None or challenge.scheme == "bearer"
+
+    def challenges(self, lines: Iterable[str]) -> tuple[Challenge, ...]:
+        """What the WWW-Authenticate lines of an answer ask for."""
+        return parse_challenges(lines)
 
     def choose(self, challenges: Iterable[Challenge]) -> Challenge | None:
         """The challenge to answer: Bearer before Basic, others are not understood (AUTH-16)."""
@@ -291,15 +295,24 @@ class Authorizer:
                     f"failed to fetch a token: {where} answered {answer.status}", answer.status
                 )
             body = answer.read(LARGEST_TOKEN_ANSWER)
+        document = self.document(body, where)
+        value = self.token_in(document, names, where)
+        return Token(value, asked + self.lifetime(document.get("expires_in")))
+
+    def document(self, body: bytes, where: str) -> dict[str, Any]:
+        """The token answer as an object; one of another form has no fields."""
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
             raise AuthorizationFailed(f"the token answer of {where} is not JSON") from None
-        found = [document.get(name) for name in names] if isinstance(document, dict) else []
-        value = next((value for value in found if value), None)
+        return document if isinstance(document, dict) else {}
+
+    def token_in(self, document: dict[str, Any], names: tuple[str, ...], where: str) -> str:
+        """The token of an answer, under the first of its names that is there (AUTH-08, AUTH-10)."""
+        value = next((value for name in names if (value := document.get(name))), None)
         if not isinstance(value, str) or not _TOKEN.fullmatch(value):
             raise AuthorizationFailed(f"{where} did not include a token in the response")
-        return Token(value, asked + self.lifetime(document.get("expires_in")))
+        return value
 
     def lifetime(self, expires_in: object) -> float:
         """Seconds that a token lives; what isn't a positive number means the default."""
