@@ -261,7 +261,8 @@ def killed(record: Record, baseline: Record | None) -> bool:
     if record.verdict in ("fail", "deviates"):
         return baseline is None or baseline.verdict not in ("fail", "deviates")
     if record.verdict == "recorded" and baseline is not None:
-        return baseline.verdict == "recorded" and baseline.values != record.values
+        # What a contested requirement asks for is a pass where it is met, and recorded where not.
+        return baseline.verdict in ("recorded", "pass") and baseline.values != record.values
     return False
 
 

@@ -31,6 +31,7 @@ def record(verdict: Any, **changes: Any) -> Record:
         ("error", {}, record("pass"), False),
         ("recorded", {"n": "2"}, record("recorded", values={"n": "1"}), True),
         ("recorded", {"n": "1"}, record("recorded", values={"n": "1"}), False),
+        ("recorded", {"behaviour": "refused"}, record("pass"), True),
     ],
 )
 def test_what_counts_as_a_kill(
