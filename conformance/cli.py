@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from conformance import __version__, isolation, lock, plan, running, several
+from conformance import isolation, lock, plan, running, several
 from conformance.bundle import command_of
 from conformance.case import CaseError, load_cases
 from conformance.contract import HarnessError, NotUsable
 from conformance.ledger import LedgerError
+from conformance.matrix import as_markdown, as_text
+from conformance.options import EXIT_USAGE, Commands, parser, said
 from conformance.profile import ProfileError, load
-from conformance.report import block, detail, matrix, noteworthy, summary
-from conformance.requirements import LEVELS, RequirementsError
+from conformance.report import block, detail, noteworthy, summary, withheld
+from conformance.requirements import RequirementsError
 from conformance.requirements import load as load_requirements
-from conformance.results import Record, ResultsError, read
-from conformance.seeds import new_seed, valid
+from conformance.results import Record, ResultsError, make_writable, read, results_files
+from conformance.seeds import new_seed
 
 __all__ = ["main"]
 
-EXIT_USAGE = running.EXIT_USAGE
 _MISTAKES = (
     CaseError,
     LedgerError,
@@ -35,8 +37,14 @@ _MISTAKES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status (docs/run-the-suite.md lists them)."""
-    parser = _parser()
-    options = parser.parse_args(argv)
+    commands: Commands = {
+        "run": _run,
+        "list": _list,
+        "mutants": _mutants,
+        "pullers": several.run_several,
+        "matrix": _matrix,
+    }
+    options = parser(commands).parse_args(argv)
     try:
         return int(options.command(options))
     except _MISTAKES as mistake:
@@ -52,61 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say("interrupted", running.EXIT_INTERRUPTED)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pullproof", description="Judge image pullers against a registry that lies on purpose."
-    )
-    parser.add_argument("--version", action="version", version=f"pullproof {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
-
-    run = commands.add_parser("run", help="judge a puller")
-    run.add_argument(
-        *("--puller", "-p"), default="reference", help="a shipped profile, or a .toml file"
-    )
-    run.add_argument("--case", "-c", action="append", default=[], metavar="GLOB", help="only these")
-    run.add_argument(
-        *("--scenario", "-s"),
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="judge by this scenario file (without --case: by such files alone)",
-    )
-    run.add_argument("--level", choices=sorted(LEVELS), help="only cases of this level")
-    run.add_argument("--seed", help="repeat the run with this seed")
-    run.add_argument("-n", type=int, default=0, metavar="N", dest="jobs", help="worker processes")
-    run.add_argument("--out", type=Path, metavar="DIR", help="default: build/conformance/<puller>")
-    run.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML as well")
-    run.add_argument("--strict", action="store_true", help="a broken SHOULD fails the run too")
-    run.add_argument("--bundles", action="store_true", help="a bundle for cases that pass, too")
-    run.set_defaults(command=_run)
-
-    listing = commands.add_parser("list", help="show all cases")
-    listing.add_argument("--json", action="store_true", help="for scripts")
-    listing.add_argument("--case", "-c", action="append", default=[], metavar="GLOB")
-    listing.add_argument(
-        "--lock", action="store_true", help="write cases.lock: ids that will be kept for ever"
-    )
-    listing.set_defaults(command=_list)
-
-    proof = commands.add_parser("mutants", help="prove that the cases can fail")
-    proof.add_argument("names", nargs="*", help="only these mutants")
-    proof.add_argument("--all", action="store_true", help="every mutant by every case")
-    proof.add_argument("--case", "-c", action="append", default=[], metavar="GLOB")
-    proof.add_argument("-n", type=int, default=0, metavar="N", dest="jobs", help="processes")
-    proof.add_argument("--out", type=Path, default=Path("build/mutants.json"), metavar="FILE")
-    proof.add_argument("--seed")
-    proof.set_defaults(command=_mutants)
-
-    pullers = commands.add_parser("pullers", help="judge every shipped puller that is usable here")
-    several.add_arguments(pullers)
-    pullers.set_defaults(command=_pullers)
-
-    table = commands.add_parser("matrix", help="cases by pullers, from results files")
-    table.add_argument("results", nargs="+", type=Path)
-    table.set_defaults(command=_matrix)
-    return parser
-
-
 def _run(options: argparse.Namespace) -> int:
     profile = load(options.puller)
     patterns = list(options.case)
@@ -114,42 +67,42 @@ def _run(options: argparse.Namespace) -> int:
         patterns = [f"incident/{Path(name).stem}" for name in options.scenario]
     cases = plan.chosen(plan.all_cases(options.scenario), patterns, options.level)
     if not cases:
-        return _say("no case is of that level", running.EXIT_NOTHING)
-    seed = options.seed or new_seed()
-    if not valid(seed):
-        return _say(f"not a seed: {seed!r} (letters, digits, '.', '_', '-')", EXIT_USAGE)
-    if not _inside_already():
-        return isolation.run([sys.executable, "-m", "conformance", *_inside(options, seed)])
+        return _say(f"no selected case has level {options.level}", running.EXIT_NOTHING)
     out = options.out or Path("build/conformance") / profile.name
+    if not _inside_already():
+        make_writable(out, "--out")
+        if options.junit is not None:
+            make_writable(options.junit.parent, "--junit")
+        options.seed = options.seed or new_seed()
+        return _isolated(
+            *("run", "-n", str(options.jobs)),
+            *said(options, "puller", "scenario", "case", "level", "seed", "out", "junit"),
+            *said(options, "strict", "bundles"),
+        )
     chosen = plan.Plan(
         puller=options.puller,
-        seed=seed,
+        seed=options.seed,
         cases=[case.id for case in cases],
         out=str(out),
         scenarios=[str(Path(name).absolute()) for name in options.scenario],
         bundles=options.bundles,
+        whole=not (patterns or options.level),
     )
-    print(f"{profile.name}: {len(cases)} cases, seed {seed}", flush=True)
+    print(f"{profile.name}: {len(cases)} cases, seed {chosen.seed}", flush=True)
     done = running.run(chosen, jobs=options.jobs, junit=options.junit, on_record=_progress())
-    _report(done, chosen, single=len(cases) == 1, whole=not (patterns or options.level))
+    _report(done, chosen, single=len(cases) == 1)
     return running.exit_status(done, strict=options.strict)
 
 
-def _inside(options: argparse.Namespace, seed: str) -> list[str]:
-    """The same command line for the process inside, with the seed said."""
-    argv = ["run", "--puller", options.puller, "--seed", seed, "-n", str(options.jobs)]
-    for name, values in (("--case", options.case), ("--scenario", options.scenario)):
-        for value in values:
-            argv += [name, value]
-    for name, value in (
-        ("--level", options.level),
-        ("--out", options.out),
-        ("--junit", options.junit),
-    ):
-        if value is not None:
-            argv += [name, str(value)]
-    argv += ["--strict"] if options.strict else []
-    return [*argv, "--bundles"] if options.bundles else argv
+def _isolated(*argv: str) -> int:
+    """This command again, inside; what killed it there is no status of ours."""
+    status = isolation.run([sys.executable, "-m", "conformance", *argv])
+    if status <= 128:
+        return status
+    if status == 128 + signal.SIGINT:
+        return _say("interrupted", running.EXIT_INTERRUPTED)
+    killed = signal.Signals(status - 128).name
+    return _say(f"the run was killed by {killed}: it has no verdict", running.EXIT_INCOMPLETE)
 
 
 _DOTS = {"pass": ".", "recorded": "r", "not-applicable": "-", "differs": "d", "deviates": "D"}
@@ -168,23 +121,21 @@ def _progress() -> Callable[[Record], None]:
     return note
 
 
-def _report(done: running.Run, chosen: plan.Plan, *, single: bool, whole: bool) -> None:
+def _report(done: running.Run, chosen: plan.Plan, *, single: bool) -> None:
     print()
     requirements = load_requirements()
     results = done.results
     for record in results.records:
         if noteworthy(record):
             print(block(record, requirements, chosen.puller, chosen.seed, done.ledger))
-        elif single and record.pulls:
+        elif single and record.pulls and not withheld(record, done.ledger):
             print(detail(record))
             print(f"  again      {command_of(record.case, chosen.puller, chosen.seed)}")
-    if single:
-        shown = [record for record in results.records if noteworthy(record) and record.pulls]
-        for record in shown:
+        if single and noteworthy(record) and record.pulls and not withheld(record, done.ledger):
             print(detail(record))
-    for problem in done.problems if not results.complete else ():
-        print(f"problem: {problem}", file=sys.stderr)
-    print(summary(results, whole=whole))
+    for problem in done.problems:
+        print(f"pullproof: {problem}", file=sys.stderr)
+    print(summary(results, whole=chosen.whole))
     print(f"  results: {Path(chosen.out) / 'results.json'}")
 
 
@@ -197,7 +148,7 @@ def _list(options: argparse.Namespace) -> int:
         path.write_text(lock.update(locked, now), "utf-8")
         print(f"{path.name}: {len(now)} ids")
         return 0
-    cases = plan.chosen(plan.all_cases(), options.case, None)
+    cases = plan.chosen(plan.all_cases(), options.case, options.level)
     rows = []
     for case in cases:
         requirement = case.requirement(requirements)
@@ -229,12 +180,11 @@ def _mutants(options: argparse.Namespace) -> int:
     from conformance import mutate
 
     if not _inside_already():
-        argv = ["mutants", *options.names, "-n", str(options.jobs), "--out", str(options.out)]
-        argv += ["--all"] if options.all else []
-        argv += ["--seed", options.seed] if options.seed else []
-        for pattern in options.case:
-            argv += ["--case", pattern]
-        return isolation.run([sys.executable, "-m", "conformance", *argv])
+        make_writable(options.out.parent, "--out")
+        return _isolated(
+            *("mutants", *options.names, "-n", str(options.jobs)),
+            *said(options, "case", "seed", "out", "all"),
+        )
     return mutate.prove(
         names=options.names,
         patterns=options.case,
@@ -245,12 +195,9 @@ def _mutants(options: argparse.Namespace) -> int:
     )
 
 
-def _pullers(options: argparse.Namespace) -> int:
-    return several.run_several(options, options.seed or new_seed())
-
-
 def _matrix(options: argparse.Namespace) -> int:
-    print(matrix([read(path) for path in options.results]))
+    runs = [read(path) for given in options.results for path in results_files(given)]
+    print(as_markdown(runs) if options.markdown else as_text(runs))
     return 0
 
 

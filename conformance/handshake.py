@@ -1,8 +1,9 @@
 """Before any case: can this puller be driven at all, and does a plain pull come right?
 
-Three things are tried: a good image arrives with the right content, a tag that doesn't exist is
-refused, and an operation that nobody knows is answered as unsupported. When one fails, nothing
-else would mean anything: the run ends 'not judged'.
+Two things are tried: a good image arrives with the right content, and a tag that doesn't exist is
+refused. (That an operation which nobody knows is answered as unsupported concerns wrappers alone:
+`describe` of their adapter asks.) When one fails, nothing else would mean anything: the run ends
+'not judged'.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.case import Case
-from conformance.contract import NotUsable, Puller
+from conformance.contract import NotUsable
 from conformance.judge import Judge
 from conformance.playing import play
 from conformance.world import World
@@ -40,7 +41,7 @@ _SMOKE = (
 )
 
 
-def shake_hands(judge: Judge, puller: Puller) -> None:
+def shake_hands(judge: Judge) -> None:
     """Try the puller; raises `NotUsable` with one line where it can't be judged."""
     for number, case in enumerate(_SMOKE):
         played = play(
@@ -51,14 +52,12 @@ def shake_hands(judge: Judge, puller: Puller) -> None:
             honest=False,
             directory=judge.directory / f"h{number}",
         )
-        trouble = played.harness_error or played.lacks or played.bug or played.failed
+        if played.lacks:
+            raise NotUsable(f"{judge.subject.name} {played.lacks}; the handshake needs that")
+        trouble = played.harness_error or played.bug or played.failed
+        if played.escaped and not trouble:
+            trouble = f"by a good image it {played.escaped[0]}"
         if trouble:
             tail = [line for pulled in played.pulls for line in pulled.outcome.stderr.splitlines()]
             said = f" (stderr: {tail[-1].strip()})" if tail else ""
             raise NotUsable(f"{judge.subject.name} can't be judged: {trouble}{said}")
-    probe = getattr(puller, "unknown_operation", None)
-    if probe is not None and not probe():
-        raise NotUsable(
-            f"{judge.subject.name} can't be judged: an unknown operation isn't answered as "
-            "'unsupported'"
-        )

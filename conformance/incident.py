@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,10 @@ def _read(path: Path) -> Scenario:
     try:
         return load(path)
     except ScenarioError as error:
-        raise CaseError(str(error)) from None
+        # A line each; those that name a place in the file first, and one is enough to begin with.
+        lines = sorted(str(error).splitlines(), key=lambda line: not re.match(r".*?:\d+: ", line))
+        more = f" ({len(lines) - 1} more: `fakeregistry check {path}`)" if len(lines) > 1 else ""
+        raise CaseError(lines[0] + more) from None
 
 
 def _waits(fault: Any) -> bool:

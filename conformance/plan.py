@@ -28,7 +28,10 @@ __all__ = ["Plan", "all_cases", "judge_for", "subject_of"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run. `cases` are ids, in order; `scenarios` files beside the shipped ones."""
+    """What is run. `cases` are ids, in order; `scenarios` files beside the shipped ones.
+
+    ``whole``: nothing was left out by a selection.
+    """
 
     puller: str
     seed: str
@@ -36,7 +39,7 @@ class Plan:
     out: str
     scenarios: list[str] = field(default_factory=list)
     bundles: bool = False
-    capabilities: list[str] = field(default_factory=list)
+    whole: bool = False
 
     def write(self, path: Path) -> None:
         """Leave the plan for the workers."""

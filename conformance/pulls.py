@@ -29,7 +29,10 @@ from conformance.tree import Tree
 from conformance.world import World, WorldRegistry
 from fakeregistry import Image
 
-__all__ = ["CasePuller", "NotApplicable", "Pulled", "RunningPull"]
+__all__ = ["CANT_BE_GIVEN", "CasePuller", "NotApplicable", "Pulled", "RunningPull"]
+
+CANT_BE_GIVEN = "can't be given: "
+"""How the note of a case begins whose input the puller has no way to take."""
 
 
 class CasePuller:
@@ -200,7 +203,7 @@ class CasePuller:
     def ended(self, pulled: Pulled) -> None:
         """Take note of a pull that has ended, and look at what it left."""
         if pulled.outcome.kind == "unsupported":
-            raise NotApplicable(f"can't be given: {pulled.outcome.feature}")
+            raise NotApplicable(f"{CANT_BE_GIVEN}{pulled.outcome.feature}")
         if pulled.succeeded:
             pulled.problems = wrong_content(
                 self.session,

@@ -12,20 +12,10 @@ from conformance.ledger import Ledger
 from conformance.requirements import Requirement, Requirements
 from conformance.results import VERDICTS, Record, Results
 
-__all__ = ["block", "detail", "matrix", "noteworthy", "summary", "timeline_lines", "totals_line"]
+__all__ = ["block", "detail", "noteworthy", "summary", "timeline_lines", "totals_line", "withheld"]
 
 _WIDTH = 100
 _MOST_ROWS = 24
-MARKS = {
-    "pass": "pass",
-    "fail": "FAIL",
-    "deviates": "dev",
-    "differs": "diff",
-    "recorded": "rec",
-    "not-applicable": "-",
-    "inconclusive": "inc",
-    "error": "ERR",
-}
 
 
 def noteworthy(record: Record) -> bool:
@@ -33,6 +23,13 @@ def noteworthy(record: Record) -> bool:
     if record.standing in ("stale", "news", "new"):
         return True
     return record.verdict in ("error", "inconclusive") and record.standing != "known"
+
+
+def withheld(record: Record, ledger: Ledger | None) -> bool:
+    """Whether an embargo keeps the details of this record back."""
+    entry = ledger.entry(record.case) if ledger is not None else None
+    # A day, not a moment: every clock on Earth is right enough.
+    return entry is not None and entry.withheld(date.today())  # noqa: DTZ011
 
 
 def block(
@@ -45,7 +42,7 @@ def block(
     if record.tentative:
         head += "  [tentative: doesn't gate]"
     lines = ["─" * _WIDTH, head]
-    if entry is not None and entry.withheld(date.today()):  # noqa: DTZ011 - a day, not a moment
+    if entry is not None and withheld(record, ledger):
         return "\n".join([*lines, f"  withheld until {entry.embargo}"])
     if entry is not None and record.standing in ("stale", "news"):
         recorded = f"{entry.verdict} {entry.kind}".strip()
@@ -65,7 +62,8 @@ def block(
         lines += timeline_lines(record.exchanges)
     if record.bundle:
         lines.append(_row("bundle", record.bundle))
-    lines.append(_row("again", command_of(record.case, puller, seed)))
+    # In one line, however long: it is there to be copied.
+    lines.append(f"  again      {command_of(record.case, puller, seed)}")
     return "\n".join(lines)
 
 
@@ -153,6 +151,11 @@ def summary(results: Results, *, whole: bool = True) -> str:
     for record in recorded:
         values = ", ".join(f"{name} = {value}" for name, value in record.values.items())
         lines.append(f"  recorded {record.case}: {values}")
+    for capability, why in header.capabilities.get("over_claimed", {}).items():
+        lines.append(f"  claimed, and doesn't work: {capability}: {why}")
+    if header.capabilities.get("under_claimed"):
+        names = ", ".join(header.capabilities["under_claimed"])
+        lines.append(f"  works, and isn't claimed: {names}")
     if header.untested and whole:
         text = f"not tested: {len(header.untested)} MUSTs: {', '.join(header.untested)}"
         lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
@@ -160,32 +163,6 @@ def summary(results: Results, *, whole: bool = True) -> str:
     if not results.complete:
         lines.append(f"  INCOMPLETE: {results.reason}")
     return "\n".join(lines)
-
-
-def matrix(runs: Iterable[Results]) -> str:
-    """Cases by pullers, one mark per cell, with a legend."""
-    runs = list(runs)
-    names = [str(run.header.puller["name"]) for run in runs]
-    tables = [{record.case: record for record in run.records} for run in runs]
-    cases = list(dict.fromkeys(case for table in tables for case in table))
-    widths = [max(len(name), 6) for name in names]
-    first = max([len(case) for case in cases] + [len("case")])
-    lines = [
-        "  ".join(
-            [f"{'case':<{first}}", *(f"{n:<{w}}" for n, w in zip(names, widths, strict=True))]
-        )
-    ]
-    for case in cases:
-        cells = []
-        for table, width in zip(tables, widths, strict=True):
-            record = table.get(case)
-            mark = " " if record is None else MARKS[record.verdict]
-            if record is not None and record.standing == "known":
-                mark += "*"
-            cells.append(f"{mark:<{width}}")
-        lines.append("  ".join([f"{case:<{first}}", *cells]).rstrip())
-    legend = ", ".join(f"{mark} {name}" for name, mark in MARKS.items())
-    return "\n".join([*lines, "", f"{legend}; * known by the ledger"])
 
 
 def untested_of(requirements: Requirements, covered: Iterable[str]) -> list[str]:

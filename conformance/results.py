@@ -26,7 +26,9 @@ __all__ = [
     "ResultsError",
     "Verdict",
     "by_case",
+    "make_writable",
     "read",
+    "results_files",
     "write",
     "write_json",
 ]
@@ -129,6 +131,7 @@ class Header:
     started: str = ""
     requirements: dict[str, dict[str, str]] = field(default_factory=dict)
     untested: list[str] = field(default_factory=list)
+    capabilities: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -165,6 +168,31 @@ class Results:
 def write(results: Results, path: Path) -> None:
     """Write the file in one step: a reader sees the old one or the new one, never a part."""
     write_json(results.to_json(), path)
+
+
+def make_writable(folder: Path, option: str) -> None:
+    """Make the folder, and try to write there: before a run, not after it.
+
+    Raises `ResultsError` with a line that names the `option` that says where to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ResultsError(
+            f"can't write to {folder}: {error.strerror}; {option} says where to"
+        ) from None
+
+
+def results_files(path: Path) -> list[Path]:
+    """The file itself, or the results files that stand in a folder or in the folders below it."""
+    if not path.is_dir():
+        return [path]
+    found = [*path.glob("results.json"), *sorted(path.glob("*/results.json"))]
+    if not found:
+        raise ResultsError(f"{path}: no results.json is there or one folder below")
+    return found
 
 
 def write_json(document: Mapping[str, Any], path: Path) -> None:

@@ -18,14 +18,17 @@ import pytest
 
 import conformance.cases
 from conformance import __version__
-from conformance.breaches import secrets_record
+from conformance.breaches import SECRETS_CASE, secrets_record
+from conformance.capabilities import Claims, probe, refused_inputs
 from conformance.case import Case
+from conformance.contract import HarnessError, NotUsable
 from conformance.handshake import shake_hands
 from conformance.isolation import current
 from conformance.judge import INVARIANTS
 from conformance.ledger import Ledger
 from conformance.plan import Plan, all_cases, header_of_machine, judge_for
 from conformance.plugin import PLAN_VARIABLE, Collected
+from conformance.profile import load as load_profile
 from conformance.report import untested_of
 from conformance.requirements import Requirements
 from conformance.requirements import load as load_requirements
@@ -41,12 +44,13 @@ REFERENCE = "reference"
 
 @dataclass
 class Run:
-    """What came of a run. `problems` are ours, one line each."""
+    """What came of a run. `problems` are ours, one line each; `unwritten` are lost reports."""
 
     results: Results
     ledger: Ledger
     interrupted: bool = False
     problems: list[str] = field(default_factory=list)
+    unwritten: bool = False
 
 
 def run(
@@ -56,39 +60,79 @@ def run(
     junit: Path | None = None,
     on_record: Callable[[Record], None] | None = None,
 ) -> Run:
-    """Judge every case of the plan. Raises `NotUsable` and `LedgerError` before anything is run."""
+    """Judge every case of the plan. Raises `NotUsable` and `LedgerError` before anything is run.
+
+    From the beginning a results file stands there that says that it isn't complete, so that
+    nobody takes an older one, or none, for the result of a run that was killed.
+    """
     requirements = load_requirements()
     cases = plan.selected()
-    judge, puller = judge_for(plan, "h")
-    try:
-        ledger = Ledger.read(
-            ledger_path(plan.puller, judge.subject.name),
-            judge.subject.version,
-            all_cases(plan.scenarios),
-        )
-        shake_hands(judge, puller)
-    finally:
-        shutil.rmtree(judge.directory, ignore_errors=True)
     out = Path(plan.out)
+    header = _header(plan, cases, requirements)
     shutil.rmtree(out / "bundles", ignore_errors=True)
-    header = _header(plan, judge.subject.name, judge.subject.version, cases, requirements)
-    collected = Collected(on_record)
-    _pytest(plan, out, collected, jobs, junit)
+    _write_incomplete(header, out, "the run has not ended")
+    try:
+        ledger = _prepare(plan, header)
+        collected = Collected(on_record)
+        lost = _pytest(plan, out, collected, jobs, junit)
+    except KeyboardInterrupt:
+        _write_incomplete(header, out, "interrupted")
+        raise
+    except (NotUsable, HarnessError) as lack:
+        _write_incomplete(header, out, f"not judged: {lack}")
+        raise
     results = _results(header, cases, collected, requirements)
+    if "claimed" in header.capabilities:
+        header.capabilities = _claims(header, results).to_json()
     for record in results.records:
         record.standing = ledger.standing(record.case, record.verdict, record.kind)
         entry = ledger.entry(record.case)
         if entry is not None and record.standing != "expected":
             record.ledger = {"reason": entry.reason, "link": entry.link}
-    write(results, out / "results.json")
-    return Run(results, ledger, collected.interrupted, collected.crashes)
+            if entry.embargo is not None:
+                record.ledger["embargo"] = entry.embargo.isoformat()
+    done = Run(results, ledger, collected.interrupted, [*collected.crashes, *lost], bool(lost))
+    try:
+        write(results, out / "results.json")
+    except OSError as error:
+        done.unwritten = True
+        done.problems.append(f"the results can't be written to {out}: {error.strerror}")
+    return done
+
+
+def _prepare(plan: Plan, header: Header) -> Ledger:
+    """Handshake and, for a whole run, probes; the puller's ledger."""
+    judge, _ = judge_for(plan, "h")
+    try:
+        header.puller = {"name": judge.subject.name, "version": judge.subject.version}
+        ledger = Ledger.read(
+            ledger_path(plan.puller, judge.subject.name),
+            judge.subject.version,
+            [*all_cases(plan.scenarios), SECRETS_CASE],
+        )
+        shake_hands(judge)
+        if plan.whole:
+            header.capabilities = probe(judge).to_json()
+    finally:
+        shutil.rmtree(judge.directory, ignore_errors=True)
+    return ledger
+
+
+def _claims(header: Header, results: Results) -> Claims:
+    claims = Claims(**header.capabilities)
+    refused_inputs(claims, results.records)
+    return claims
+
+
+def _write_incomplete(header: Header, out: Path, reason: str) -> None:
+    write(Results(header, [], complete=False, reason=reason), out / "results.json")
 
 
 def exit_status(run: Run, *, strict: bool = False) -> int:
     """What `pullproof run` ends with (design, section 7)."""
     if run.interrupted:
         return EXIT_INTERRUPTED
-    if not run.results.complete:
+    if not run.results.complete or run.unwritten:
         return EXIT_INCOMPLETE
     if not run.results.records:
         return EXIT_NOTHING
@@ -113,8 +157,13 @@ def ledger_path(puller: str, name: str) -> Path:
     return Path(str(files("conformance"))) / "ledgers" / f"{name}.toml"
 
 
-def _pytest(plan: Plan, out: Path, collected: Collected, jobs: int, junit: Path | None) -> None:
-    """Run the items; what they come to is collected, pytest's own status says no more."""
+def _pytest(
+    plan: Plan, out: Path, collected: Collected, jobs: int, junit: Path | None
+) -> list[str]:
+    """Run the items; what they come to is collected, pytest's own status says no more.
+
+    Returns what could not be written, a line each.
+    """
     out.mkdir(parents=True, exist_ok=True)
     plan_file = out / "plan.json"
     plan.write(plan_file)
@@ -133,7 +182,13 @@ def _pytest(plan: Plan, out: Path, collected: Collected, jobs: int, junit: Path 
         arguments += ["--junitxml", str(junit.absolute())]
     arguments.append(str(folder / "__init__.py"))
     sys.stdout.flush()
-    pytest.main(arguments, plugins=[collected])
+    try:
+        pytest.main(arguments, plugins=[collected])
+    except OSError as error:
+        return [f"{error.filename or 'a report'} can't be written: {error.strerror or error}"]
+    finally:
+        plan_file.unlink(missing_ok=True)
+    return []
 
 
 def _results(
@@ -157,9 +212,7 @@ def _results(
     return Results(header, records)
 
 
-def _header(
-    plan: Plan, name: str, version: str, cases: list[Case], requirements: Requirements
-) -> Header:
+def _header(plan: Plan, cases: list[Case], requirements: Requirements) -> Header:
     isolation = current()
     used = [requirements[key] for case in cases for key in (*case.covers, *INVARIANTS.values())]
     covered = [key for case in all_cases().values() for key in case.covers]
@@ -167,7 +220,7 @@ def _header(
     return Header(
         suite=__version__,
         seed=plan.seed,
-        puller={"name": name, "version": version},
+        puller={"name": load_profile(plan.puller).name, "version": ""},
         machine=header_of_machine(),
         isolation=isolation.kind + (f" ({isolation.reason})" if isolation.reason else ""),
         selection=plan.cases,

@@ -3,74 +3,80 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from conformance import isolation
+from conformance.matrix import as_markdown, as_text
+from conformance.options import said
+from conformance.plan import all_cases, chosen
 from conformance.profile import load, shipped
-from conformance.report import matrix, totals_line
-from conformance.results import Results, read
+from conformance.report import totals_line
+from conformance.results import Results, make_writable, read
 from conformance.running import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_NOT_USABLE,
+    EXIT_NOTHING,
     EXIT_OK,
     EXIT_USAGE,
 )
+from conformance.seeds import new_seed
 
-__all__ = ["add_arguments", "run_several"]
+__all__ = ["run_several"]
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What ``pullproof pullers`` takes."""
-    parser.add_argument("names", nargs="*", help="profiles; default: every shipped one")
-    parser.add_argument("--case", "-c", action="append", default=[], metavar="GLOB")
-    parser.add_argument("--level", help="only cases of this level")
-    parser.add_argument("-n", type=int, default=0, metavar="N", dest="jobs", help="processes")
-    parser.add_argument("--out", type=Path, default=Path("build/conformance"), metavar="DIR")
-    parser.add_argument("--strict", action="store_true", help="a broken SHOULD fails the run too")
-    parser.add_argument("--seed")
+_KILLED_BY_US = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
-def run_several(options: argparse.Namespace, seed: str) -> int:
+def run_several(options: argparse.Namespace) -> int:
     """Run them; 1 where any ended other than expected, 10 where none could be judged.
 
     A puller that isn't usable here is named with the line that says why; it fails nothing.
     """
     names = options.names or shipped()
-    for name in names:
-        load(name)
+    profiles = {name: load(name) for name in names}
+    # Before any of them: a mistake here would be each puller's.
+    if not chosen(all_cases(), options.case, options.level):
+        print(f"pullproof: no selected case has level {options.level}", file=sys.stderr)
+        return EXIT_NOTHING
+    for made in profiles.values():
+        make_writable(options.out / made.name, "--out")
+    if options.markdown is not None:
+        make_writable(options.markdown.parent, "--markdown")
+    options.seed = options.seed or new_seed()
     statuses: dict[str, int] = {}
     runs: list[Results] = []
     for name in names:
-        out = options.out / load(name).name
+        out = options.out / profiles[name].name
         print(f"\n=== {name}", flush=True)
         statuses[name] = isolation.run(
-            [sys.executable, "-m", "conformance", *_arguments(options, name, seed, out)]
+            [sys.executable, "-m", "conformance", *_arguments(options, name, out)]
         )
-        if statuses[name] == EXIT_INTERRUPTED:
+        if statuses[name] in (EXIT_INTERRUPTED, *_KILLED_BY_US):
             return EXIT_INTERRUPTED
         if statuses[name] not in (EXIT_NOT_USABLE, EXIT_USAGE):
             runs.append(read(out / "results.json"))
     print()
     if runs:
-        print(matrix(runs))
+        print(as_text(runs))
         for run in runs:
             header = run.header.puller
             print(f"{header['name']} {header.get('version', '')}: {totals_line(run)}")
+        if options.markdown is not None:
+            options.markdown.write_text(as_markdown(runs) + "\n", "utf-8")
     missing = [name for name in names if statuses[name] == EXIT_NOT_USABLE]
     if missing:
         print(f"not judged: {', '.join(missing)} (why stands above; `nox -s pullers -- --install`)")
     return _status(list(statuses.values()))
 
 
-def _arguments(options: argparse.Namespace, name: str, seed: str, out: Path) -> list[str]:
-    argv = ["run", "--puller", name, "--seed", seed, "-n", str(options.jobs), "--out", str(out)]
-    for pattern in options.case:
-        argv += ["--case", pattern]
-    argv += ["--level", options.level] if options.level else []
-    return [*argv, "--strict"] if options.strict else argv
+def _arguments(options: argparse.Namespace, name: str, out: Path) -> list[str]:
+    return [
+        *("run", "--puller", name, "-n", str(options.jobs), "--out", str(out)),
+        *said(options, "case", "level", "seed", "strict"),
+    ]
 
 
 def _status(statuses: Sequence[int]) -> int:

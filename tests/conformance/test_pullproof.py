@@ -30,6 +30,10 @@ inputs = ["plain-http"]
 """
 
 
+# Three cases that a puller of thirty lines passes, whatever else is asked of better ones.
+THREE = ("--case", "blob/intact*", "--case", "blob/corrupted-is*", "--case", "blob/cut-short-is*")
+
+
 def pullproof(
     folder: Path, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
@@ -64,7 +68,7 @@ def verdicts(document: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_right_puller_passes(tmp_path: Path, profile: str) -> None:
-    done = pullproof(tmp_path, "run", "--puller", profile, "--case", "blob/*", "--seed", "abc")
+    done = pullproof(tmp_path, "run", "--puller", profile, *THREE, "--seed", "abc")
 
     assert done.returncode == 0, done.stdout + done.stderr
     document = results(tmp_path)
@@ -77,7 +81,7 @@ def test_a_right_puller_passes(tmp_path: Path, profile: str) -> None:
 def test_a_wrong_puller_fails_with_a_block_to_act_on(tmp_path: Path, profile: str) -> None:
     done = pullproof(
         tmp_path,
-        *("run", "--puller", profile, "--case", "blob/c*", "-n", "2"),
+        *("run", "--puller", profile, *THREE, "-n", "2"),
         THIRTY_LINES="trusting",
     )
 
@@ -139,6 +143,12 @@ def test_a_puller_that_crashes_at_once_isnt_judged(tmp_path: Path, profile: str)
         (("run", "--puller", "referense"), 4, "did you mean reference?"),
         (("run", "--puller", "none.toml"), 4, "none.toml can't be read"),
         (("run", "--seed", "a b"), 4, "not a seed"),
+        (("run", "--out", "/dev/null/x"), 4, "can't write to /dev/null/x: Not a directory; --out"),
+        (("run", "--junit", "/dev/null/x/y.xml"), 4, "--junit says where to"),
+        (("pullers", "skopoe"), 4, "did you mean skopeo?"),
+        (("pullers", "--case", "blob/corupted-is-refused"), 4, "did you mean"),
+        (("matrix", "."), 4, "no results.json is there"),
+        (("list", "--level", "MUTS"), 4, "did you mean 'MUST'?"),
         (("run", "--scenario", "none.toml"), 4, "none.toml"),
         (("mutants", "no-digest-chek"), 4, "did you mean 'no-digest-check'"),
         (("matrix", "none.json"), 4, "none.json"),
@@ -151,6 +161,18 @@ def test_mistakes_get_one_line(
 
     assert done.returncode == status, done.stdout + done.stderr
     assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_scenario_with_several_mistakes_gets_one_line(tmp_path: Path) -> None:
+    (tmp_path / "odd.toml").write_text("[incidnt]\n")
+
+    done = pullproof(tmp_path, "run", "--scenario", "odd.toml")
+
+    assert done.returncode == 4
+    assert "odd.toml:1: unknown key 'incidnt'" in done.stderr
+    assert "(1 more: `fakeregistry check odd.toml`)" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -171,8 +193,10 @@ def test_the_matrix_of_results(tmp_path: Path, profile: str) -> None:
     done = pullproof(tmp_path, "matrix", path, path)
 
     assert done.returncode == 0
-    row = next(line for line in done.stdout.splitlines() if line.startswith("blob/intact"))
+    row = next(line for line in done.stdout.splitlines() if "intact-image" in line)
     assert row.split()[1:] == ["pass", "pass"]
+    folder = pullproof(tmp_path, "matrix", "build/conformance", "--markdown")
+    assert "| `blob/intact-image-is-pulled` | pass |" in folder.stdout
 
 
 def test_several_pullers_end_in_a_matrix(tmp_path: Path, profile: str) -> None:
@@ -190,11 +214,11 @@ def test_several_pullers_end_in_a_matrix(tmp_path: Path, profile: str) -> None:
     assert "apt-get install lacks" in done.stderr
     assert "not judged: lacks.toml" in done.stdout
     assert "case" in done.stdout
-    assert "blob/intact-image-is-pulled" in done.stdout
+    assert ["intact-image-is-pulled", "pass"] in [row.split() for row in done.stdout.splitlines()]
 
 
 def test_junit_has_every_case(tmp_path: Path, profile: str) -> None:
-    pullproof(tmp_path, "run", "--puller", profile, "--case", "blob/*", "--junit", "junit.xml")
+    pullproof(tmp_path, "run", "--puller", profile, *THREE, "--junit", "junit.xml")
 
     assert (tmp_path / "junit.xml").read_text().count("<testcase ") == 3
 

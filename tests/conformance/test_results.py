@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from conformance.ledger import Ledger
-from conformance.report import block, matrix, noteworthy, summary
+from conformance.report import block, noteworthy, summary
 from conformance.requirements import load
 from conformance.results import (
     FAILURE_KINDS,
@@ -141,30 +141,26 @@ def test_an_embargo_withholds_all_but_the_date() -> None:
     assert "very secret" not in text
 
 
-def test_a_matrix_of_two_pullers() -> None:
-    text = matrix(
-        [
-            some_results(Record("blob/x", "pass"), name="one"),
-            some_results(failure(case="blob/x", standing="known"), name="two"),
-        ]
-    )
-
-    assert text.splitlines()[0].split() == ["case", "one", "two"]
-    assert text.splitlines()[1].split() == ["blob/x", "pass", "FAIL*"]
-
-
 def test_the_summary_says_what_is_open() -> None:
     results = some_results(
         failure(), Record("blob/y", "recorded", values={"waits": "≥ 5 s"}), complete=False
     )
     results.reason = "interrupted"
     results.header.untested = ["TLS-01"]
+    results.header.capabilities = {
+        "claimed": ["zstd"],
+        "over_claimed": {"zstd": "failed: no"},
+        "under_claimed": {"schema1": "works where it is needed"},
+    }
 
     text = summary(results)
 
     for words in ("1 fail, 1 recorded", "waits = ≥ 5 s", "not tested: 1 MUSTs: TLS-01"):
         assert words in text
     assert "INCOMPLETE: interrupted" in text
+    assert "claimed, and doesn't work: zstd: failed: no" in text
+    assert "works, and isn't claimed: schema1" in text
+    assert "not tested" not in summary(results, whole=False)
     assert "seed abc" in text
 
 
