@@ -226,7 +226,7 @@ class Layout:
             yield descriptor
             document = self.document(digest)
             if _is_index(document):
-                waiting += document["manifests"]
+                waiting += document.get("manifests") or ()
 
     def _check(self, descriptor: Mapping[str, Any], role: str) -> list[str]:
         digest = str(descriptor.get("digest"))
@@ -246,9 +246,10 @@ class Layout:
 
 
 def _is_index(document: Mapping[str, Any]) -> bool:
-    if document.get("mediaType") in _INDEXES:
-        return True
-    return isinstance(document.get("manifests"), list) and "config" not in document
+    # What it holds decides: what it calls itself may be a case's lie.
+    if "config" in document:
+        return False
+    return isinstance(document.get("manifests"), list) or document.get("mediaType") in _INDEXES
 
 
 def normal_form(reference: str) -> str:

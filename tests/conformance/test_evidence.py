@@ -111,6 +111,13 @@ def test_references_in_a_layout(tmp_path: Path, image: ImageSpec) -> None:
         Layout.of_directory(tmp_path, "a")
 
 
+def test_a_manifest_that_calls_itself_an_index_is_a_manifest(tmp_path: Path) -> None:
+    image = an_image(edit=lambda document: {**document, "mediaType": an_index().media_type})
+    layout = Layout.of_store(tmp_path, fill(tmp_path, image))
+    assert layout.verify() == []
+    assert layout.images == [image.digest]
+
+
 @pytest.mark.parametrize(
     ("typed", "written"),
     [
