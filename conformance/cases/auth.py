@@ -159,8 +159,8 @@ def second_challenge(world: World, registry: WorldRegistry, puller: CasePuller) 
 @case("auth/comma-inside-quotes", covers="AUTH-18")
 def comma(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """A comma inside of a quoted value belongs to the value."""
-    text = BEARER.replace("{scope}", "repository:app/web:pull,push")
-    registry.auth = _written(world, registry, "the scope has a comma inside its quotes", text)
+    service = world.lie("the service's name has a comma", "one, two", truth=None, where="answer")
+    registry.auth = bearer(anonymous=True, service=service)
     image = registry.add(an_image())
 
     assert puller.pull(image).succeeded
@@ -189,7 +189,7 @@ def blanks(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
 @case("auth/escaped-quote-in-a-challenge", covers="AUTH-18b")
 def escaped(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     r"""A quoted pair stands for its second octet: `\"` doesn't end the value, `\:` is a colon."""
-    text = r'Bearer error_description="say \"please\", then",' + BEARER.removeprefix("Bearer ")
+    text = r'Bearer error_description="say \"please\" first",' + BEARER.removeprefix("Bearer ")
     text = text.replace("{scope}", r"repository\:app/web\:pull")
     registry.auth = _written(world, registry, "quoted pairs are in the challenge", text)
     image = registry.add(an_image())

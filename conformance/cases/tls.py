@@ -85,6 +85,8 @@ def missing_client_certificate(world: World, registry: WorldRegistry, puller: Ca
 
     assert pulled.refused
     assert not registry.requests(), "a request was answered without the certificate"
+    failures = [each.failure or "" for each in world.registries.journal.connections]
+    assert not any("plain HTTP" in failure for failure in failures), "it was tried in the clear"
 
 
 @case("tls/client-certificate-is-presented", covers="TLS-06")

@@ -1,0 +1,233 @@
+"""Mutants that ask the wrong host, give up at the first, or tell one what is another's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from conformance.mutate import mutant
+from reference.auth import Authorizer
+from reference.descriptors import Descriptor
+from reference.errors import (
+    AuthError,
+    ConfigError,
+    NotFound,
+    PullError,
+    RegistryError,
+    TransportError,
+)
+from reference.hosts import Host, Hosts
+from reference.pull import Puller
+from reference.remote import Remote
+from reference.store import Store
+from reference.transport import Answer, Ask
+
+
+class _OriginFirst(Hosts):
+    def of(self, namespace: str) -> tuple[Host, ...]:
+        """The registry itself, then the others."""
+        hosts = super().of(namespace)
+        return (hosts[-1], *hosts[:-1])
+
+
+@mutant(
+    "registry-before-mirrors",
+    area="hosts",
+    kills={
+        "hosts/mirror-is-asked-first",
+        "hosts/mirrors-are-asked-in-order",
+        "hosts/mirror-is-asked-by-its-own-name",
+        "hosts/ns-goes-to-mirrors-alone",
+    },
+)
+class RegistryBeforeMirrors(Puller):
+    """Asks the registry itself before its mirrors."""
+
+    hosts = _OriginFirst
+
+
+class _LastMirrorFirst(Hosts):
+    def of(self, namespace: str) -> tuple[Host, ...]:
+        """The mirrors from behind."""
+        hosts = super().of(namespace)
+        return (*reversed(hosts[:-1]), hosts[-1])
+
+
+@mutant("last-mirror-first", area="hosts", kills={"hosts/mirrors-are-asked-in-order"})
+class LastMirrorFirst(Puller):
+    """Asks mirrors in the reverse of their order."""
+
+    hosts = _LastMirrorFirst
+
+
+class _NamesTheRegistry(Remote):
+    def request(
+        self, host: Host, method: str, url: str, headers: dict[str, str], authority: str | None
+    ) -> Ask:
+        """Host is whoever the image names."""
+        ask = super().request(host, method, url, headers, authority)
+        return replace(ask, private=(*ask.private, ("Host", self.name.domain)))
+
+
+@mutant(
+    "mirror-is-called-by-the-registrys-name",
+    area="hosts",
+    kills={"hosts/mirror-is-asked-by-its-own-name"},
+)
+class MirrorIsCalledByTheRegistrysName(Puller):
+    """Sends the registry's name in Host to a mirror."""
+
+    remote = _NamesTheRegistry
+
+
+class _Final(Remote):
+    """Takes one kind of failure for the end, where it should go on to the next host."""
+
+    kind: type[PullError] = PullError
+
+    def is_final(self, error: PullError) -> bool:
+        """Whether nobody else is asked after this."""
+        return isinstance(error, self.kind)
+
+    def ask(self, *arguments: Any, **options: Any) -> Answer:
+        """No other host is asked after an error that isn't a host's."""
+        try:
+            return super().ask(*arguments, **options)
+        except PullError as error:
+            if self.is_final(error):
+                raise ConfigError(str(error)) from None
+            raise
+
+
+class _FinalNotFound(_Final):
+    kind = NotFound
+
+
+@mutant(
+    "mirrors-404-is-final",
+    area="hosts",
+    kills={
+        "hosts/mirror-404-falls-back",
+        "hosts/mirror-without-blobs-falls-back",
+        "hosts/header-only-to-its-host",
+    },
+)
+class Mirrors404IsFinal(Puller):
+    """Believes a mirror that there is no such image."""
+
+    remote = _FinalNotFound
+
+
+class _FinalServerError(_Final):
+    def is_final(self, error: PullError) -> bool:
+        """An error of the server's own."""
+        return isinstance(error, RegistryError) and error.status >= 500
+
+
+@mutant("mirrors-5xx-is-final", area="hosts", kills={"hosts/mirror-5xx-falls-back"})
+class Mirrors5xxIsFinal(Puller):
+    """Ends where a mirror is out of order."""
+
+    remote = _FinalServerError
+
+
+class _FinalLogin(_Final):
+    kind = AuthError
+
+
+@mutant("mirrors-401-is-final", area="hosts", kills={"hosts/mirror-401-falls-back"})
+class Mirrors401IsFinal(Puller):
+    """Ends where a mirror asks for a login."""
+
+    remote = _FinalLogin
+
+
+class _FinalConnection(_Final):
+    kind = TransportError
+
+
+@mutant("unreachable-is-final", area="hosts", kills={"hosts/unreachable-mirror-falls-back"})
+class UnreachableIsFinal(Puller):
+    """Ends where a mirror can't be reached."""
+
+    remote = _FinalConnection
+
+
+class _Unverified(Store):
+    def verify_digest(self, descriptor: Descriptor, actual: str) -> None:
+        """A mirror of our own won't lie."""
+
+
+@mutant(
+    "mirror-content-is-not-verified",
+    area="hosts",
+    kills={"hosts/corrupt-mirror-content-is-never-accepted"},
+)
+class MirrorContentIsNotVerified(Puller):
+    """Stores what a mirror sends without looking at its digest."""
+
+    store = _Unverified
+
+
+class _AnybodyForTags(Hosts):
+    def for_tags(self, hosts: tuple[Host, ...]) -> tuple[Host, ...]:
+        """Whoever has content knows tags."""
+        return self.for_content(hosts)
+
+
+@mutant(
+    "any-mirror-resolves-tags",
+    area="hosts",
+    kills={"hosts/pull-only-mirror-is-not-asked-for-tags"},
+)
+class AnyMirrorResolvesTags(Puller):
+    """Asks for tags at mirrors that aren't trusted with them."""
+
+    hosts = _AnybodyForTags
+
+
+class _AllProxies(Host):
+    def is_proxy(self, namespace: str) -> bool:
+        """Everybody."""
+        return True
+
+
+class _ProxiesOnly(Hosts):
+    def of(self, namespace: str) -> tuple[Host, ...]:
+        """The same hosts, and each a proxy."""
+        return tuple(_AllProxies(**vars(host)) for host in super().of(namespace))
+
+
+@mutant("ns-to-everybody", area="hosts", kills={"hosts/ns-goes-to-mirrors-alone"})
+class NsToEverybody(Puller):
+    """Sends `ns` to the registry itself as well."""
+
+    hosts = _ProxiesOnly
+
+
+class _Open(Authorizer):
+    def may_see(self, host: Host) -> bool:
+        """Whoever asks."""
+        return self.auth is not None
+
+
+@mutant("password-to-mirrors", area="hosts", kills={"hosts/upstream-credentials-stay-from-mirror"})
+class PasswordToMirrors(Puller):
+    """Gives the registry's password to whatever mirror asks for one."""
+
+    authorizer = _Open
+
+
+class _SharedHeaders(Hosts):
+    def of(self, namespace: str) -> tuple[Host, ...]:
+        """Each with the headers of all."""
+        hosts = super().of(namespace)
+        headers = {name: value for host in hosts for name, value in host.headers.items()}
+        return tuple(replace(host, headers=headers) for host in hosts)
+
+
+@mutant("headers-go-to-all-hosts", area="hosts", kills={"hosts/header-only-to-its-host"})
+class HeadersGoToAllHosts(Puller):
+    """Sends the headers of one host to every host."""
+
+    hosts = _SharedHeaders
