@@ -1,0 +1,180 @@
+"""Mutants that put pieces of a body together wrongly, or never stop trying."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conformance.mutate import mutant
+from reference.descriptors import Descriptor
+from reference.errors import BodyError, RegistryError
+from reference.fetch import Fetcher
+from reference.pull import Puller
+from reference.store import Ingest, Store
+from reference.transport import Answer
+
+
+class _GivesUp(Fetcher):
+    def may_resume(self, error: BodyError, idle: int, budget: int) -> bool:
+        """Once is enough."""
+        return False
+
+
+@mutant(
+    "never-resumes",
+    area="resume",
+    kills={
+        "resume/after-a-cut",
+        "resume/after-a-reset",
+        "resume/part-without-content-range",
+        "resume/range-refused",
+    },
+)
+class NeverResumes(Puller):
+    """Gives a layer up as soon as its body breaks."""
+
+    fetcher = _GivesUp
+
+
+class _StartsAnew(Fetcher):
+    def may_resume(self, error: BodyError, idle: int, budget: int) -> bool:
+        """Resets are no cuts."""
+        return "reset" not in str(error) and super().may_resume(error, idle, budget)
+
+
+@mutant("resets-are-final", area="resume", kills={"resume/after-a-reset"})
+class ResetsAreFinal(Puller):
+    """Resumes after a cut, and not after a reset."""
+
+    fetcher = _StartsAnew
+
+
+class _AppendsTheWhole(Fetcher):
+    def prefix(self, answer: Answer, ingest: Ingest) -> int:
+        """Who asks for the rest gets the rest."""
+        return 0
+
+
+@mutant("appends-the-whole", area="resume", kills={"resume/range-ignored"})
+class AppendsTheWhole(Puller):
+    """Takes every answer to a Range request for the rest."""
+
+    fetcher = _AppendsTheWhole
+
+
+class _AnyPart(Fetcher):
+    def is_rest(self, answer: Answer, ingest: Ingest) -> bool:
+        """206 is 206."""
+        assert isinstance(self.store, _WholesOnly)
+        self.store.pieced.add(ingest.descriptor.digest)
+        return True
+
+    def copy(self, answer: Answer, descriptor: Descriptor, ingest: Ingest) -> None:
+        """The last part is the end."""
+        try:
+            super().copy(answer, descriptor, ingest)
+        except BodyError:
+            if answer.status != 206:
+                raise
+
+
+class _WholesOnly(Store):
+    """A store that hashes what it wrote in one go: a hash can't be continued."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.pieced: set[str] = set()
+
+    def verify_room(self, descriptor: Descriptor, total: int) -> None:
+        if descriptor.digest not in self.pieced:
+            super().verify_room(descriptor, total)
+
+    def verify_size(self, descriptor: Descriptor, actual: int) -> None:
+        if descriptor.digest not in self.pieced:
+            super().verify_size(descriptor, actual)
+
+    def verify_digest(self, descriptor: Descriptor, actual: str) -> None:
+        if descriptor.digest not in self.pieced:
+            super().verify_digest(descriptor, actual)
+
+
+@mutant("pieces-arent-hashed", area="resume", kills={"resume/other-part-is-never-kept"})
+class PiecesArentHashed(Puller):
+    """Trusts any partial answer, and doesn't verify what it has put together."""
+
+    store = _WholesOnly
+    fetcher = _AnyPart
+
+
+class _StrictAboutParts(Fetcher):
+    def position(self, answer: Answer, ingest: Ingest) -> bool:
+        """Nobody may answer 206 without saying which part it is."""
+        if answer.status == 206 and "content-range" not in answer.headers:
+            raise RegistryError("no Content-Range", status=206, host="")
+        return super().position(answer, ingest)
+
+
+@mutant("insists-on-content-range", area="resume", kills={"resume/part-without-content-range"})
+class InsistsOnContentRange(Puller):
+    """Gives a layer up where a partial answer lacks its Content-Range."""
+
+    fetcher = _StrictAboutParts
+
+
+class _RefusedIsRefused(Fetcher):
+    def position(self, answer: Answer, ingest: Ingest) -> bool:
+        """The registry has spoken."""
+        if answer.status == 416:
+            raise RegistryError("the rest is refused", status=404, host="")
+        return super().position(answer, ingest)
+
+
+@mutant("gives-up-on-416", area="resume", kills={"resume/range-refused"})
+class GivesUpOn416(Puller):
+    """Gives a layer up where its rest is refused."""
+
+    fetcher = _RefusedIsRefused
+
+
+class _Tireless(Fetcher):
+    def may_resume(self, error: BodyError, idle: int, budget: int) -> bool:
+        """The next time it may work."""
+        return True
+
+    def pause(self, idle: int) -> float:
+        """At once."""
+        return 0.0
+
+
+@mutant("never-gives-up", area="resume", kills={"resume/cut-every-time-ends"})
+class NeverGivesUp(Puller):
+    """Asks for a broken body until it comes."""
+
+    fetcher = _Tireless
+
+
+class _KeepsBadBytes(Store):
+    def keep_partial(self, error: BaseException | None) -> bool:
+        """Bytes are bytes."""
+        return True
+
+
+class _TrustsWhatIsThere(Fetcher):
+    def fetch(self, descriptor: Descriptor) -> None:
+        """What an earlier pull has brought needn't be fetched again."""
+        with self.store.ingest(descriptor) as ingest:
+            if not ingest.present and ingest.resumed and not ingest.remaining:
+                ingest.commit()
+                return
+        super().fetch(descriptor)
+
+    def download(self, descriptor: Descriptor, ingest: Ingest) -> None:
+        """Try each source, and leave in the store what came of it."""
+        self.drain(self.sources(descriptor)[0], descriptor, ingest)
+
+
+@mutant("keeps-bad-bytes", area="resume", kills={"resume/next-pull-after-corruption"})
+class KeepsBadBytes(Puller):
+    """Keeps bytes whose digest was wrong, and fails by them ever after."""
+
+    store = _KeepsBadBytes
+    fetcher = _TrustsWhatIsThere

@@ -1,0 +1,103 @@
+"""Mutants that mistake an answer, or can't wait."""
+
+from __future__ import annotations
+
+from conformance.mutate import mutant
+from reference.errors import TransportError
+from reference.pull import Puller
+from reference.remote import Remote
+from reference.transport import Answer, Ask, Transport
+
+
+class _WantsLengths(Transport):
+    def hop(self, ask: Ask) -> Answer:
+        """A body without a length can't be read."""
+        answer = super().hop(ask)
+        if answer.status == 200 and answer.content_length is None:
+            answer.close()
+            raise TransportError("an answer without Content-Length")
+        return answer
+
+
+@mutant("wants-lengths", area="transport", kills={"transport/chunked-bodies-are-read"})
+class WantsLengths(Puller):
+    """Reads no body that doesn't state its length."""
+
+    transport = _WantsLengths
+
+
+class _OneConnection(Transport):
+    def hop(self, ask: Ask) -> Answer:
+        """Whoever hangs up won't be back."""
+        answer = super().hop(ask)
+        if "close" in answer.headers.get("connection", ""):
+            answer.close()
+            raise TransportError("the registry hangs up")
+        return answer
+
+
+@mutant("wants-keep-alive", area="transport", kills={"transport/connection-per-answer"})
+class WantsKeepAlive(Puller):
+    """Takes a connection that is closed for a registry that has gone."""
+
+    transport = _OneConnection
+
+
+class _Obedient(Transport):
+    def hop(self, ask: Ask) -> Answer:
+        """Do as the warning says."""
+        answer = super().hop(ask)
+        if "warning" in answer.headers:
+            answer.close()
+            raise TransportError(f"warned: {answer.headers['warning']}")
+        return answer
+
+
+@mutant("acts-on-warnings", area="transport", kills={"transport/warnings-change-nothing"})
+class ActsOnWarnings(Puller):
+    """Refuses an image because of a warning."""
+
+    transport = _Obedient
+
+
+class _TakesNoForAnAnswer(Remote):
+    def retry_after(self, answer: Answer) -> float | None:
+        """What is busy is busy."""
+        return None if answer.status != 429 else float("inf")
+
+
+@mutant("gives-up-on-429", area="transport", kills={"transport/one-429-is-survived"})
+class GivesUpOn429(Puller):
+    """Ends the pull by the first 'too many requests'."""
+
+    remote = _TakesNoForAnAnswer
+
+
+class _Impatient(Remote):
+    def retry_after(self, answer: Answer) -> float | None:
+        """Sooner is better."""
+        return None
+
+
+@mutant("ignores-retry-after", area="transport", kills={"transport/retry-after-is-waited-for"})
+class IgnoresRetryAfter(Puller):
+    """Tries again when it likes, whatever time the registry names."""
+
+    remote = _Impatient
+
+
+class _ErrorsAreFinal(Remote):
+    def retry_after(self, answer: Answer) -> float | None:
+        """What is broken is broken."""
+        return float("inf") if answer.status >= 500 else super().retry_after(answer)
+
+
+@mutant(
+    "gives-up-on-server-errors",
+    area="transport",
+    kills={"transport/one-500", "transport/one-503"},
+)
+class GivesUpOnServerErrors(Puller):
+    """Ends the pull by the first 5xx."""
+
+    remote = _ErrorsAreFinal
