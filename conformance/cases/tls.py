@@ -126,7 +126,7 @@ def skip_verify(world: World, registry: WorldRegistry, puller: CasePuller) -> No
     )
     image = registry.add(an_image())
 
-    pulled = puller.pull(image, trust=Trust(skip_verify=True))
+    pulled = puller.pull(image, trust=Trust(ca=world.ca_file, skip_verify=True))
 
     assert pulled.succeeded
     assert {exchange.scheme for exchange in registry.requests()} == {"https"}
