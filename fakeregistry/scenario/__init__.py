@@ -1,6 +1,6 @@
 """Scenario files: a world, a pull and what is expected of it, in TOML."""
 
-from .build import Built, Stage, Teller, build
+from .build import Built, Stage, Teller, build, install
 from .find import find, shipped
 from .model import (
     AuthPart,
@@ -16,8 +16,8 @@ from .model import (
     Scenario,
     TargetPart,
 )
-from .parse import load
-from .reader import Problem, ScenarioError
+from .parse import load, read, read_rules
+from .reader import Problem, ScenarioError, Source
 
 __all__ = [
     "AuthPart",
@@ -34,11 +34,15 @@ __all__ = [
     "RulePart",
     "Scenario",
     "ScenarioError",
+    "Source",
     "Stage",
     "TargetPart",
     "Teller",
     "build",
     "find",
+    "install",
     "load",
+    "read",
+    "read_rules",
     "shipped",
 ]

@@ -33,6 +33,7 @@ from fakeregistry.targets import (
     ping,
     redirect_target,
     token,
+    upload,
 )
 from fakeregistry.tokens import basic, bearer
 from fakeregistry.topology import Registries
@@ -76,18 +77,23 @@ class Built:
 
     def target(self, part: TargetPart) -> Target:
         """The target that a part of the file names."""
-        if part.image is None or part.on in _PLAIN:
-            return _PLAIN.get(part.on, blob)()
-        placed = self.images[part.image]
+        if part.on in _PLAIN:
+            return _PLAIN[part.on]()
         if part.on == "manifest":
-            chosen = self.spec(part.image, part.platform) if part.platform else placed
-            target = manifest(chosen)
+            target = manifest(self._manifest(part))
             return {"tag": target.by_tag, "digest": target.by_digest}.get(part.by or "", target)
+        if part.image is None:
+            return _NAMED[part.on](part.digest)
         spec = self.spec(part.image, part.platform)
         if part.on == "config":
             return config() if isinstance(spec, Schema1Spec) else config(spec)
         layer = None if part.layer is None else spec.layers[part.layer]
-        return _OF_LAYER[part.on](layer)
+        return _NAMED[part.on](layer)
+
+    def _manifest(self, part: TargetPart) -> Image | ImageSpec | Schema1Spec | str | None:
+        if part.image is None:
+            return part.digest
+        return self.spec(part.image, part.platform) if part.platform else self.images[part.image]
 
     def seen(self, part: TargetPart) -> list[Any]:
         """The exchanges so far that a part of the file means, oldest first."""
@@ -99,10 +105,12 @@ _PLAIN: Mapping[str, Callable[[], Target]] = {
     "token": token,
     "ping": ping,
     "challenge": challenge,
+    "upload": upload,
     "any_request": any_request,
 }
-_OF_LAYER: Mapping[str, Callable[[Any], Target]] = {
+_NAMED: Mapping[str, Callable[[Any], Target]] = {
     "blob": blob,
+    "config": config,
     "redirect_target": redirect_target,
     "foreign_url": foreign_url,
 }
@@ -145,7 +153,7 @@ def build(
     for rule in scenario.rules:
         if honest and rule.lie:
             continue
-        built.rules.append((rule, _install(built, rule)))
+        built.rules.append((rule, install(built, rule)))
     return built
 
 
@@ -214,7 +222,8 @@ def _lying(truth: Layer, part: LayerPart) -> Layer:
     )
 
 
-def _install(built: Built, part: RulePart) -> Rule:
+def install(built: Built, part: RulePart) -> Rule:
+    """Put a rule into a world that stands, and return its handle."""
     host = built.stage.registry(part.target.registry)
     install = host.on if part.lie else getattr(host, "given", host.on)
     # In a judge's honest world this is something like a rule: it takes the same words.

@@ -18,10 +18,12 @@ TARGETS = (
     "token",
     "ping",
     "challenge",
+    "upload",
     "redirect_target",
     "foreign_url",
     "any_request",
 )
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 TLS = ("valid", "expired", "not_yet_valid", "wrong_host", "unknown_ca", "self_signed")
 WINDOWS = ("always", "first", "nth", "after", "every")
 OUTCOMES = ("pulled", "refused", "either")
@@ -101,9 +103,9 @@ class ImagePart:
 class TargetPart:
     """What requests are meant: shared by rules and by expectations.
 
-    ``image`` is an image's id, ``layer`` counts from 0; None means any. ``range`` and
-    ``authorized``: only with, or only without, that header; ``header``: a name and its value, or
-    whether it is there.
+    ``image`` is an image's id, ``layer`` counts from 0; None means any. ``digest`` names an object
+    that the file doesn't have: pushed, or of a layout. ``range`` and ``authorized``: only with, or
+    only without, that header; ``header``: a name and its value, or whether it is there.
     """
 
     on: str
@@ -116,6 +118,7 @@ class TargetPart:
     range: bool | None = None
     authorized: bool | None = None
     header: Mapping[str, str | bool] = field(default_factory=dict, hash=False)
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,10 @@ class ExpectPart:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A scenario file, read and checked. ``name`` is the file's name without its ending."""
+    """A scenario file, read and checked. ``name`` is the file's name without its ending.
+
+    ``path`` is empty where the scenario was in no file.
+    """
 
     name: str
     path: Path

@@ -17,7 +17,7 @@ from .model import (
     RulePart,
     Scenario,
 )
-from .reader import ScenarioError, Source, Table
+from .reader import Source, Table
 from .worldparts import WorldReader
 
 
@@ -26,15 +26,38 @@ def load(path: Path | str) -> Scenario:
 
     Raises :class:`ScenarioError`, which has one line per problem: file, line, key, what to do.
     """
-    source = Source(Path(path))
+    return read(Source.of_file(Path(path)))
+
+
+def read(source: Source) -> Scenario:
+    """Read and check a whole scenario from anywhere; raises :class:`ScenarioError`."""
     scenario = _Reading(source).scenario()
-    if source.problems:
-        raise ScenarioError(sorted(source.problems, key=lambda problem: problem.line))
+    source.check()
     return scenario
+
+
+def read_rules(source: Source, scenario: Scenario) -> tuple[RulePart, ...]:
+    """Read rules for a world that stands: ``[[rule]]`` tables, or the keys of a single rule.
+
+    They name the registries and images of `scenario`. Raises :class:`ScenarioError`.
+    """
+    rules = _Reading(source).rules(scenario)
+    source.check()
+    return rules
 
 
 class _Reading(WorldReader):
     """One pass over one file."""
+
+    def rules(self, scenario: Scenario) -> tuple[RulePart, ...]:
+        """Read rules alone."""
+        self.registries, self.images = scenario.registries, scenario.images
+        top = self.source.top
+        if not top.has("rule"):
+            return (self._rule(top),)
+        rules = tuple(self._rule(table) for table in top.tables("rule", one=True))
+        top.finish()
+        return rules
 
     def scenario(self) -> Scenario:
         top, path = self.source.top, Path(self.source.file)
@@ -60,7 +83,14 @@ class _Reading(WorldReader):
             top.problem(there, f"[{there}] needs [{absent}] beside it")
         top.finish()
         return Scenario(
-            path.stem, path, incident, self.registries, self.images, rules, pull, expect
+            path.stem,
+            path if self.source.is_file else Path(),
+            incident,
+            self.registries,
+            self.images,
+            rules,
+            pull,
+            expect,
         )
 
     def _incident(self, table: Table | None) -> IncidentPart:

@@ -7,7 +7,7 @@ asked for is then an unknown key. Problems are collected: a file's author sees a
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,16 +64,32 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 class Source:
-    """A scenario file: its data, where each key stands, and the problems found in it."""
+    """A scenario's data, where each key stands (in text), and the problems found in it."""
 
-    def __init__(self, path: Path) -> None:
-        self.file = str(path)
+    def __init__(
+        self, file: str, data: dict[str, Any], lines: Mapping[Place, int] | None = None
+    ) -> None:
+        self.file = file
+        self.is_file = False
         self.problems: list[Problem] = []
+        self._lines = lines or {}
+        self.top = Table(self, data, ())
+
+    @classmethod
+    def of_file(cls, path: Path) -> "Source":
+        """Read a file; raises :class:`ScenarioError` where it can't be read or is no TOML."""
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8 text"
-            raise ScenarioError([Problem(self.file, 0, f"can't read it: {reason}")]) from None
+            raise ScenarioError([Problem(str(path), 0, f"can't read it: {reason}")]) from None
+        source = cls.of_text(str(path), text)
+        source.is_file = True
+        return source
+
+    @classmethod
+    def of_text(cls, file: str, text: str) -> "Source":
+        """Read a text, called `file` in messages; raises :class:`ScenarioError` for no TOML."""
         try:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -81,9 +97,13 @@ class Source:
             message = str(error)[: where.start()] if where else str(error)
             last = len(text.splitlines())
             line = int(where[1] or last) if where else 0
-            raise ScenarioError([Problem(self.file, line, f"not TOML: {message}")]) from None
-        self._lines = _lines_of(text)
-        self.top = Table(self, data, ())
+            raise ScenarioError([Problem(file, line, f"not TOML: {message}")]) from None
+        return cls(file, data, _lines_of(text))
+
+    def check(self) -> None:
+        """Raise :class:`ScenarioError` where problems were found, in the order of the lines."""
+        if self.problems:
+            raise ScenarioError(sorted(self.problems, key=lambda problem: problem.line))
 
     def problem(self, place: Place, message: str) -> None:
         """Note a mistake at a place; the line is that of the nearest key that is known."""

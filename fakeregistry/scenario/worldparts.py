@@ -2,7 +2,10 @@
 
 from typing import Any, cast
 
+from fakeregistry.routes import DIGEST
+
 from .model import (
+    METHODS,
     TARGETS,
     TLS,
     AuthPart,
@@ -14,6 +17,7 @@ from .model import (
 from .reader import Source, Table, suggestion
 
 _WITH_LAYER = ("blob", "redirect_target", "foreign_url")
+_WITH_DIGEST = (*_WITH_LAYER, "config", "manifest")
 _LIES = ("size", "digest", "media_type", "diff_id", "cut", "trailing")
 _ENOUGH_LAYERS = 127
 """More than any builder makes: a typo of 200000 layers shall not fill the memory."""
@@ -148,21 +152,35 @@ class WorldReader:
                 "layer",
                 f"layer = {layer}: {image.id} has {len(image.layers)} layers, counted from 0",
             )
+        digest = self._digest_of(table, on, layer)
         by = table.choice("by", ("tag", "digest"), "") or None
         if by and on != "manifest":
             table.problem("by", "by goes with on = manifest only")
         return TargetPart(
             on=on,
             registry=registry,
-            image=image.id if image else None,
+            image=image.id if image and digest is None else None,
             layer=layer,
             platform=self.platform_of(table, image),
             by=cast(Any, by),
-            method=table.choice("method", ("GET", "HEAD", "POST"), "") or None,
+            method=table.choice("method", METHODS, "") or None,
             range=table.flag("range") if table.has("range") else None,
             authorized=table.flag("authorized") if table.has("authorized") else None,
             header=self._header_of(table),
+            digest=digest,
         )
+
+    def _digest_of(self, table: Table, on: str, layer: int | None) -> str | None:
+        digest = table.text("digest") or None
+        if digest is None:
+            return None
+        if on not in _WITH_DIGEST:
+            table.problem("digest", f"digest goes with on = {', '.join(_WITH_DIGEST)} only")
+        elif layer is not None:
+            table.problem("digest", "digest and layer exclude each other: both name one object")
+        elif not DIGEST.fullmatch(digest):
+            table.problem("digest", f"{digest!r} is no digest, such as sha256:…")
+        return digest
 
     def _header_of(self, table: Table) -> dict[str, str | bool]:
         # 'header' is also a fault (which sets one); as a condition it is called 'with_header'.

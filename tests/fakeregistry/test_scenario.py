@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fakeregistry import faults as f
-from fakeregistry.scenario import ScenarioError, find, load, shipped
+from fakeregistry.scenario import ScenarioError, Source, find, load, read, read_rules, shipped
 from fakeregistry.scenario.reader import seconds_of, size_of
 
 IMAGE = "[[image]]\n"
@@ -332,3 +332,44 @@ def test_sizes(text: str, size: int | None) -> None:
 )
 def test_times(text: str, seconds: float | None) -> None:
     assert seconds_of(text) == seconds
+
+
+DIGEST = "sha256:" + "a" * 64
+
+
+def test_a_scenario_may_come_from_anywhere() -> None:
+    scenario = read(Source("request", {"image": [{"layers": 1}]}))
+
+    assert (scenario.name, scenario.path.name) == ("request", "")
+    assert len(scenario.images[0].layers) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Source("r", {"on": "blob", "digest": DIGEST, "flip_byte": 3}),
+        Source("r", {"rule": [{"on": "blob", "digest": DIGEST, "flip_byte": 3}]}),
+        Source.of_text("r", f'on = "blob"\ndigest = "{DIGEST}"\nflip_byte = 3'),
+        Source.of_text("r", f'[[rule]]\non = "blob"\ndigest = "{DIGEST}"\nflip_byte = 3'),
+    ],
+)
+def test_rules_alone_are_read_for_a_world_that_stands(source: Source) -> None:
+    (rule,) = read_rules(source, read(Source("world", {"image": [{}]})))
+
+    assert (rule.target.digest, rule.target.image) == (DIGEST, None)
+    assert rule.faults == (f.FlipByte(3),)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ({"on": "ping", "digest": DIGEST}, "digest goes with on = blob, redirect_target, foreign_"),
+        ({"on": "blob", "digest": DIGEST, "layer": 0}, "digest and layer exclude each other"),
+        ({"on": "blob", "digest": "sha256"}, "'sha256' is no digest"),
+    ],
+)
+def test_a_digest_names_one_object(rule: dict[str, object], expected: str) -> None:
+    source = Source("r", {**rule, "status": 500})
+
+    with pytest.raises(ScenarioError, match=r"^r: " + expected):
+        read_rules(source, read(Source("world", {"image": [{}]})))

@@ -1,5 +1,6 @@
 """Worlds built from scenario files, asked over real connections."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,17 @@ import httpx
 import pytest
 
 from fakeregistry import IndexSpec, Registries, Schema1Spec
-from fakeregistry.scenario import Built, build, find, load, shipped
+from fakeregistry.scenario import (
+    Built,
+    Source,
+    build,
+    find,
+    install,
+    load,
+    read,
+    read_rules,
+    shipped,
+)
 
 
 def world(folder: Path, text: str, registries: Registries, **options: Any) -> Built:
@@ -232,3 +243,35 @@ def test_every_shipped_world_can_be_built_and_is_served(name: str) -> None:
     with Registries() as registries:
         lying = build(scenario, registries)
         assert [part for part, _ in lying.rules] == list(scenario.rules)
+
+
+def test_rules_by_digest_upload_and_any_manifest(tmp_path: Path, registries: Registries) -> None:
+    built = world(tmp_path, "[[image]]\nlayers = 1\n", registries)
+    image = built.images["app/web"]
+    (layer,) = image.layers
+    for text in (
+        f'on = "blob"\ndigest = "{layer.digest}"\nstatus = 418',
+        f'on = "config"\ndigest = "{image.config.digest}"\nstatus = 419',
+        'on = "upload"\nmethod = "POST"\nstatus = 420',
+    ):
+        for part in read_rules(Source.of_text("r", text), built.scenario):
+            install(built, part)
+
+    blobs = "/v2/app/web/blobs"
+    answers = [
+        get(registries, "origin", f"{blobs}/{layer.digest}"),
+        get(registries, "origin", f"{blobs}/{image.config.digest}"),
+        httpx.post(registries.registry().url_for(f"{blobs}/uploads/"), trust_env=False),
+    ]
+    assert [answer.status_code for answer in answers] == [418, 419, 420]
+
+
+def test_a_manifest_rule_without_an_image_means_any(registries: Registries) -> None:
+    scenario = read(Source("w", {"image": [{}]}))
+    empty = replace(scenario, images=())
+    built = build(empty, registries)
+    (part,) = read_rules(Source.of_text("r", 'on = "manifest"\nstatus = 418'), empty)
+    install(built, part)
+
+    assert get(registries, "origin", "/v2/any/manifests/v1").status_code == 418
+    assert get(registries, "origin", "/v2/any/blobs/sha256:0").status_code == 404
