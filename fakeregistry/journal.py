@@ -139,6 +139,7 @@ class Journal:
         self._exchanges: list[Exchange] = []
         self._connections: list[Connection] = []
         self._opened = 0
+        self._numbered = 0
 
     def __len__(self) -> int:
         return len(self._exchanges)
@@ -191,7 +192,7 @@ class Journal:
         with self._changed:
             connection.requests += 1
             exchange = Exchange(
-                number=len(self._exchanges) + 1,
+                number=self._numbered + 1,
                 registry=connection.registry,
                 connection=connection,
                 scheme=request.scheme,
@@ -206,6 +207,7 @@ class Journal:
                 secrets=seen,
             )
             if kept and len(self._exchanges) < self.limit:
+                self._numbered += 1
                 self._exchanges.append(exchange)
             self._changed.notify_all()
             return exchange
@@ -255,6 +257,13 @@ class Journal:
         with self._changed:
             connection.closed = self.now()
             connection.failure = connection.failure or failure
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Forget every exchange and every closed connection; numbers go on where they were."""
+        with self._changed:
+            self._exchanges.clear()
+            self._connections = [one for one in self._connections if one.closed is None]
             self._changed.notify_all()
 
     # read by everybody

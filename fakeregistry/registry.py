@@ -46,6 +46,7 @@ class Registry(HTTPServer):
         self.journal: Journal = topology.journal
         self.storage = Storage()
         self.rules: list[Rule] = []
+        self._numbered = 0
         self.tls: ServerCertificate | None = None
         self._tokens = TokenDesk(self)
         self._app = App(self.storage, self._tokens)
@@ -201,11 +202,30 @@ class Registry(HTTPServer):
         """Begin a rule about a target, and return it: windows and faults are its methods."""
         when = When(method, range, authorized, header or {}, query or {})
         with self._lock:
-            rule = Rule(target, when, len(self.rules) + 1, self.name)
+            self._numbered += 1
+            rule = Rule(target, when, self._numbered, self.name)
             if nth is not None:
                 rule.nth(nth)
             self.rules.append(rule)
         return rule
+
+    def drop(self, rule: Rule) -> None:
+        """Take a rule back; answers that it holds up go on."""
+        with self._lock:
+            self.rules.remove(rule)
+        rule.release()
+        rule.gate.close()
+
+    def wipe(self) -> None:
+        """Be as new: empty, honest, plain HTTP, open to everybody. Port and connections stay."""
+        for rule in list(self.rules):
+            self.drop(rule)
+        with self._lock:
+            self._numbered = 0
+        self.storage.clear()
+        self.auth = None
+        self.tls = None
+        self.clear()
 
     def requests(
         self,

@@ -62,6 +62,13 @@ class Storage:
         self._started = 0
         self.placed: dict[str, Placed] = {}
 
+    def clear(self) -> None:
+        """Forget everything, uploads on their way too."""
+        with self.lock:
+            for held in (self._repositories, self._blobs, self._uploads, self.placed):
+                held.clear()
+            self._configs.clear()
+
     def repositories(self) -> list[str]:
         """Return the names of the repositories, sorted."""
         with self.lock:

@@ -104,6 +104,15 @@ class Registries:
                 return False
             return True
 
+    def wipe(self) -> None:
+        """Make every registry as new, on the port that it has, and forget the journal."""
+        for registry in self.registries.values():
+            registry.wipe()
+        with self._lock:
+            self._requests = self._connections = self.refused_requests = 0
+            self.runaway = False
+        self.journal.clear()
+
     def close(self) -> None:
         """Stop every registry; what was held up is released or cut."""
         for registry in self.registries.values():

@@ -19,6 +19,7 @@ from fakeregistry import (
     an_image,
     an_index,
     any_request,
+    basic,
     blob,
     config,
     fault,
@@ -392,3 +393,49 @@ def test_it(n, registry, registries):
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "."]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+# as new
+
+
+def test_a_wiped_topology_is_as_new_on_the_same_ports(client, registries, image) -> None:
+    registry = image.registry
+    port = registry.port
+    rule = registry.on(manifest(image)).status(500)
+    registry.auth = basic("alice")
+    registry.tls = registries.certificates.valid()
+    registry.expect_request("/x").respond_with_data("y")
+    registries.runaway = True
+
+    registries.wipe()
+
+    assert registry.base_url == f"http://127.0.0.1:{port}"
+    assert client.get(registry.url_for(MANIFEST)).status_code == 404
+    assert client.get(registry.url_for("/x")).status_code == 404
+    assert (registry.rules, registry.auth, rule.fired, registries.runaway) == ([], None, 0, False)
+    assert [each.number for each in registries.journal] == [1, 2]
+    again = registry.add(image.spec)
+    assert again.digest == image.digest
+    assert registry.on(ping()).id == "origin#1"
+
+
+def test_a_forgotten_journal_goes_on_counting(client, registry) -> None:
+    client.get(registry.url_for("/v2/"))
+    registry.journal.clear()
+    client.get(registry.url_for("/v2/"))
+
+    (exchange,) = registry.journal
+    assert exchange.number == 2
+    assert [one.requests for one in registry.journal.connections] == [2]
+
+
+def test_a_dropped_rule_lets_go_what_it_holds(registry, image) -> None:
+    rule = registry.on(manifest(image)).delay_headers()
+    with Raw(registry) as raw:
+        raw.ask(MANIFEST)
+        assert rule.wait_holding()
+
+        registry.drop(rule)
+
+        assert raw.answer().status == 200
+    assert registry.rules == []
