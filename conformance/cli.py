@@ -87,11 +87,12 @@ def _run(options: argparse.Namespace) -> int:
         scenarios=[str(Path(name).absolute()) for name in options.scenario],
         bundles=options.bundles,
         whole=not (patterns or options.level),
+        strict=options.strict,
     )
     print(f"{profile.name}: {len(cases)} cases, seed {chosen.seed}", flush=True)
     done = running.run(chosen, jobs=options.jobs, junit=options.junit, on_record=_progress())
     _report(done, chosen, single=len(cases) == 1)
-    return running.exit_status(done, strict=options.strict)
+    return running.exit_status(done, strict=chosen.strict)
 
 
 def _isolated(*argv: str) -> int:

@@ -30,7 +30,7 @@ __all__ = ["Plan", "all_cases", "judge_for", "subject_of"]
 class Plan:
     """What is run. `cases` are ids, in order; `scenarios` files beside the shipped ones.
 
-    ``whole``: nothing was left out by a selection.
+    ``whole``: nothing was left out by a selection. ``strict``: a broken SHOULD fails the run.
     """
 
     puller: str
@@ -40,6 +40,7 @@ class Plan:
     scenarios: list[str] = field(default_factory=list)
     bundles: bool = False
     whole: bool = False
+    strict: bool = False
 
     def write(self, path: Path) -> None:
         """Leave the plan for the workers."""

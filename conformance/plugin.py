@@ -29,17 +29,53 @@ PLAN_VARIABLE = "PULLPROOF_PLAN"
 """Environment: where the plan is. Workers inherit it."""
 
 _STALLS_AT_ONCE = 8
-_PROPERTY = "pullproof"
+_ATTRIBUTE = "pullproof_record"
+_GROUP = "@stalls"
+_RECORD = pytest.StashKey[str]()
+
+
+def _properties(record: Record) -> list[tuple[str, object]]:
+    """What a reader of JUnit gets beside the outcome."""
+    properties: list[tuple[str, object]] = [
+        ("id", record.case),
+        ("requirement", record.requirement),
+        ("level", record.level),
+        ("authority", record.authority),
+        ("verdict", record.verdict),
+        ("kind", record.kind),
+        ("standing", record.standing),
+        *record.values.items(),
+    ]
+    return [(name, value) for name, value in properties if value]
+
+
+def _node(case: str) -> str:
+    """A case's id as pytest would name a test: JUnit makes class and name of it."""
+    area, _, slug = case.partition("/")
+    return f"pullproof/{area}::{slug}"
 
 
 class Collected:
-    """The controller's side: the records as they come in."""
+    """The controller's side: the records as they come in.
 
-    def __init__(self, on_record: Callable[[Record], None] | None = None) -> None:
+    Attributes:
+        on_record: told of each as it comes; it may set the record's standing.
+        gates: whether a record fails the run: then its report is a failure to pytest too.
+        last: makes a record out of all others when the session ends (None: there is none).
+    """
+
+    def __init__(
+        self,
+        on_record: Callable[[Record], None] | None = None,
+        gates: Callable[[Record], bool] | None = None,
+        last: Callable[[list[Record]], Record | None] | None = None,
+    ) -> None:
         self.records: dict[str, Record] = {}
         self.crashes: list[str] = []
         self.interrupted = False
-        self._on_record = on_record
+        self.on_record = on_record
+        self.gates = gates
+        self.last = last
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell Ctrl-C from pytest's own giving up, which has a subclass of that error."""
@@ -47,22 +83,69 @@ class Collected:
         if not self.interrupted:
             self.crashes.append(str(excinfo.value))
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take a worker's record out of its report."""
-        for name, value in report.user_properties:
-            if name == _PROPERTY and report.when == "call":
-                record = Record.from_json(json.loads(str(value)))
-                self.records[record.case] = record
-                if self._on_record is not None:
-                    self._on_record(record)
-                return
-        if report.failed:
-            self.crashes.append(f"{report.nodeid}: {report.longreprtext.strip()[-400:]}")
+        """Take a worker's record out of its report, and let the report say what it comes to.
+
+        First of all plugins: whoever writes reports (JUnit) then has the case's id, what is known
+        of it, and a failure only where the run fails by it.
+        """
+        # What follows the '@' is xdist's; what stands before '::' is a class to readers of JUnit.
+        case = report.nodeid.rpartition("::")[2].removesuffix(_GROUP)
+        text = getattr(report, _ATTRIBUTE, None)
+        if text is not None and report.when == "call":
+            record = Record.from_json(json.loads(text))
+            self._note(record)
+            self._tell(report, record)
+        elif report.failed:
+            self.crashes.append(f"{case}: {report.longreprtext.strip()[-400:]}")
+        if case in self.records:
+            # JUnit takes them from the last report of a test.
+            report.user_properties = _properties(self.records[case])
+        report.nodeid = _node(case)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Report what only all records together say, while reports are still taken."""
+        if hasattr(session.config, "workerinput") or self.last is None:
+            return
+        record = self.last(list(self.records.values()))
+        if record is None:
+            return
+        self._note(record)
+        for when in ("setup", "call", "teardown"):
+            report = pytest.TestReport(
+                nodeid=record.case,
+                location=(record.case, None, record.case),
+                keywords={},
+                outcome="passed",
+                longrepr=None,
+                when=when,
+            )
+            if when == "call":
+                self._tell(report, record)
+            session.config.hook.pytest_runtest_logreport(report=report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember what kept the cases from being collected."""
         if report.failed:
             self.crashes.append(report.longreprtext.strip()[-1000:])
+
+    def _note(self, record: Record) -> None:
+        self.records[record.case] = record
+        if self.on_record is not None:
+            self.on_record(record)
+
+    def _tell(self, report: pytest.TestReport, record: Record) -> None:
+        words = f"{record.verdict} {record.kind}".strip()
+        detail = record.ledger.get("reason") or record.note or record.actual
+        if self.gates is not None and self.gates(record):
+            report.outcome = "failed"
+            standing = f" ({record.standing})" if record.standing in ("news", "stale") else ""
+            report.longrepr = f"{words}{standing}: {record.actual or record.note}"
+        elif record.verdict not in ("pass", "recorded"):
+            report.outcome = "skipped"
+            report.longrepr = (record.case, 0, f"{record.standing}: {words}: {detail}")
 
 
 class CasesFile(pytest.File):
@@ -75,7 +158,7 @@ class CasesFile(pytest.File):
         # begun with the first case, and asked for their verdicts last.
         for case in sorted(worker.cases, key=lambda each: each.stalls is worker.alone):
             # What follows the '@' is the group that xdist keeps together.
-            group = "@stalls" if case.stalls else ""
+            group = _GROUP if case.stalls else ""
             node = f"{self.nodeid}::{case.id}{group}"
             yield CaseItem.from_parent(self, name=case.id, nodeid=node, case=case)
 
@@ -88,27 +171,21 @@ class CaseItem(pytest.Item):
         self.case = case
 
     def runtest(self) -> None:
-        """Judge, and leave the record for the report."""
+        """Judge, and leave the record for the report: its verdict is no matter of this process."""
         record = worker_of(self.config).record(self.case)
-        self.user_properties.append((_PROPERTY, json.dumps(record.to_json())))
-        if record.verdict in ("fail", "deviates", "error"):
-            raise Unexpected(f"{record.verdict} {record.kind}: {record.actual or record.note}")
-
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None
-    ) -> str | Any:
-        """A failed case is no traceback; anything else is a fault of ours, and is one."""
-        if isinstance(excinfo.value, Unexpected):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
+        self.stash[_RECORD] = json.dumps(record.to_json())
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Where pytest's own reports say that this case is."""
         return self.path, None, self.case.id
 
 
-class Unexpected(Exception):  # noqa: N818 - pytest's words: the item has failed
-    """What JUnit and pytest's own reports show of a case that didn't pass."""
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Send the record home in the report of its call; xdist carries a report's own attributes."""
+    outcome: Any = yield
+    if call.when == "call" and _RECORD in item.stash:
+        setattr(outcome.get_result(), _ATTRIBUTE, item.stash[_RECORD])
 
 
 class Worker:

@@ -34,7 +34,15 @@ from conformance.requirements import Requirements
 from conformance.requirements import load as load_requirements
 from conformance.results import Header, Record, Results, write
 
-__all__ = ["EXIT_INCOMPLETE", "EXIT_NOT_USABLE", "Run", "exit_status", "ledger_path", "run"]
+__all__ = [
+    "EXIT_INCOMPLETE",
+    "EXIT_NOT_USABLE",
+    "Run",
+    "exit_status",
+    "gates",
+    "ledger_path",
+    "run",
+]
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, EXIT_NOTHING = 0, 1, 2, 4, 5
 EXIT_NOT_USABLE, EXIT_INCOMPLETE = 10, 11
@@ -73,7 +81,7 @@ def run(
     _write_incomplete(header, out, "the run has not ended")
     try:
         ledger = _prepare(plan, header)
-        collected = Collected(on_record)
+        collected = _collector(plan, ledger, requirements, on_record)
         lost = _pytest(plan, out, collected, jobs, junit)
     except KeyboardInterrupt:
         _write_incomplete(header, out, "interrupted")
@@ -81,16 +89,9 @@ def run(
     except (NotUsable, HarnessError) as lack:
         _write_incomplete(header, out, f"not judged: {lack}")
         raise
-    results = _results(header, cases, collected, requirements)
+    results = _results(header, cases, collected)
     if "claimed" in header.capabilities:
         header.capabilities = _claims(header, results).to_json()
-    for record in results.records:
-        record.standing = ledger.standing(record.case, record.verdict, record.kind)
-        entry = ledger.entry(record.case)
-        if entry is not None and record.standing != "expected":
-            record.ledger = {"reason": entry.reason, "link": entry.link}
-            if entry.embargo is not None:
-                record.ledger["embargo"] = entry.embargo.isoformat()
     done = Run(results, ledger, collected.interrupted, [*collected.crashes, *lost], bool(lost))
     try:
         write(results, out / "results.json")
@@ -118,6 +119,31 @@ def _prepare(plan: Plan, header: Header) -> Ledger:
     return ledger
 
 
+def _collector(
+    plan: Plan,
+    ledger: Ledger,
+    requirements: Requirements,
+    on_record: Callable[[Record], None] | None,
+) -> Collected:
+    """The controller's plugin: each record gets its standing as it comes."""
+    puller = load_profile(plan.puller).name
+
+    def note(record: Record) -> None:
+        record.standing = ledger.standing(record.case, record.verdict, record.kind)
+        entry = ledger.entry(record.case)
+        if entry is not None and record.standing != "expected":
+            record.ledger = {"reason": entry.reason, "link": entry.link}
+            if entry.embargo is not None:
+                record.ledger["embargo"] = entry.embargo.isoformat()
+        if on_record is not None:
+            on_record(record)
+
+    def last(records: list[Record]) -> Record | None:
+        return secrets_record(records, requirements)
+
+    return Collected(note, lambda record: gates(record, puller, strict=plan.strict), last)
+
+
 def _claims(header: Header, results: Results) -> Claims:
     claims = Claims(**header.capabilities)
     refused_inputs(claims, results.records)
@@ -136,18 +162,22 @@ def exit_status(run: Run, *, strict: bool = False) -> int:
         return EXIT_INCOMPLETE
     if not run.results.records:
         return EXIT_NOTHING
-    reference = run.results.header.puller["name"] == REFERENCE
-    gating = [record for record in run.results.records if not record.tentative]
-    for record in gating:
-        if record.verdict == "error" or record.standing in ("news", "stale"):
-            return EXIT_FAILED
-        if record.standing != "new":
-            continue
-        if record.verdict == "fail" or (record.verdict == "deviates" and strict):
-            return EXIT_FAILED
-        if record.verdict == "inconclusive" and reference:
-            return EXIT_FAILED
-    return EXIT_OK
+    puller = str(run.results.header.puller["name"])
+    failed = any(gates(record, puller, strict=strict) for record in run.results.records)
+    return EXIT_FAILED if failed else EXIT_OK
+
+
+def gates(record: Record, puller: str, *, strict: bool) -> bool:
+    """Whether the run fails by this record."""
+    if record.tentative:
+        return False
+    if record.verdict == "error" or record.standing in ("news", "stale"):
+        return True
+    if record.standing != "new":
+        return False
+    if record.verdict == "inconclusive":
+        return puller == REFERENCE
+    return record.verdict == "fail" or (record.verdict == "deviates" and strict)
 
 
 def ledger_path(puller: str, name: str) -> Path:
@@ -172,7 +202,8 @@ def _pytest(
     arguments = [
         *("-p", "conformance.plugin", "-p", "no:terminal", "-p", "no:cacheprovider"),
         *("-c", os.devnull, "--rootdir", str(folder.parent), "--import-mode", "importlib"),
-        *("-o", "addopts=", "-o", "junit_family=xunit2"),
+        *("-o", "addopts=", "-o", "junit_family=xunit2", "-o", "junit_logging=no"),
+        *("-o", f"junit_suite_name=pullproof {load_profile(plan.puller).name}"),
     ]
     if jobs > 1:
         arguments += ["-n", str(jobs), "--dist", "loadgroup", "--max-worker-restart", "0"]
@@ -191,18 +222,14 @@ def _pytest(
     return []
 
 
-def _results(
-    header: Header,
-    cases: Iterable[Case],
-    collected: Collected,
-    requirements: Requirements,
-) -> Results:
+def _results(header: Header, cases: Iterable[Case], collected: Collected) -> Results:
     wanted = [case.id for case in cases]
-    records = [collected.records[key] for key in wanted if key in collected.records]
     missing = [key for key in wanted if key not in collected.records]
-    secrets = secrets_record(records, requirements)
-    if secrets is not None:
-        records.append(secrets)
+    # In the order of the plan, whoever came first; what isn't in it was made of all the others.
+    order = {key: number for number, key in enumerate(wanted)}
+    records = sorted(
+        collected.records.values(), key=lambda record: order.get(record.case, len(wanted))
+    )
     if collected.interrupted:
         return Results(header, records, complete=False, reason="interrupted")
     if missing:

@@ -10,6 +10,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -217,10 +218,49 @@ def test_several_pullers_end_in_a_matrix(tmp_path: Path, profile: str) -> None:
     assert ["intact-image-is-pulled", "pass"] in [row.split() for row in done.stdout.splitlines()]
 
 
-def test_junit_has_every_case(tmp_path: Path, profile: str) -> None:
-    pullproof(tmp_path, "run", "--puller", profile, *THREE, "--junit", "junit.xml")
+@pytest.mark.parametrize("jobs", ["0", "2"])
+def test_junit_says_what_the_run_says(tmp_path: Path, profile: str, jobs: str) -> None:
+    (tmp_path / "mine.ledger.toml").write_text(
+        '[[entry]]\ncase = "blob/corrupted-is-refused"\nverdict = "fail"\n'
+        'kind = "wrong-content"\nreason = "it trusts"\ndate = 2026-11-24\n'
+    )
+    done = pullproof(
+        tmp_path,
+        *(
+            "run",
+            "--puller",
+            profile,
+            *THREE,
+            "--case",
+            "auth/basic*",
+            "--case",
+            "incident/blob-st*",
+        ),
+        *("--junit", "new/junit.xml", "-n", jobs),
+        THIRTY_LINES="trusting",
+    )
 
-    assert (tmp_path / "junit.xml").read_text().count("<testcase ") == 3
+    suite = ElementTree.parse(tmp_path / "new/junit.xml").getroot()[0]
+    tests = {f"{each.get('classname')}::{each.get('name')}": each for each in suite}
+    assert suite.get("name") == "pullproof thirty"
+    assert len(tests) == len(suite) == len(results(tmp_path)["records"])
+    assert len(tests["pullproof.blob::intact-image-is-pulled"]) == 1
+    known = tests["pullproof.blob::corrupted-is-refused"]
+    properties = {each.get("name"): each.get("value") for each in known.iter("property")}
+    assert properties["id"] == "blob/corrupted-is-refused"
+    assert properties["requirement"] == "BLOB-02"
+    assert properties["level"] == "MUST"
+    assert (properties["verdict"], properties["standing"]) == ("fail", "known")
+    skipped = known.find("skipped")
+    assert skipped is not None
+    assert "it trusts" in str(skipped.get("message"))
+    assert tests["pullproof.incident::blob-stalls"].find("skipped") is not None
+    assert tests["pullproof.auth::secrets-stay-with-their-hosts"].find("failure") is None
+    red = {name for name, test in tests.items() if test.find("failure") is not None}
+    failures = {r["case"] for r in results(tmp_path)["records"] if r.get("standing") == "new"}
+    gating = {r["case"] for r in results(tmp_path)["records"] if r["verdict"] in ("fail", "error")}
+    assert {name.removeprefix("pullproof.").replace("::", "/") for name in red} == failures & gating
+    assert done.returncode == (1 if red else 0)
 
 
 def test_a_users_own_scenario_is_a_case(tmp_path: Path, profile: str) -> None:
