@@ -127,8 +127,7 @@ class CommandSession(BaseSession):
         if not table:
             return None
         if table["form"] == "dir":
-            output = self._outputs.get((request.store, image), request.output)
-            request = replace(request, output=output)
+            request = replace(request, output=self._output(image, request))
         path = Path(expand(table["path"], self._request(replace(request, image=image))))
         if table["form"] == "dir":
             return Layout.of_dir_transport(path)
@@ -136,6 +135,11 @@ class CommandSession(BaseSession):
             return Layout.of_directory(path, image)
         digest = self.status(image, request).digest
         return None if digest is None else Layout.of_store(path, digest)
+
+    def _output(self, image: str, request: PullRequest) -> Path:
+        """The folder of this very pull where it has left one, else that of the last for `image`."""
+        own = request.image == image and any(request.output.iterdir())
+        return request.output if own else self._outputs.get((request.store, image), request.output)
 
     def rootfs(self, image: str, request: PullRequest) -> Path | None:
         """Mount the image by ``[rootfs] mount``; it stays until the session closes."""

@@ -174,6 +174,29 @@ def test_command_ended_by_us_has_not_crashed(bench: Bench, word: str) -> None:
     assert outcome.code == {"cancel": "cancelled", "kill": "killed"}[word]
 
 
+def test_each_of_two_pulls_into_folders_shows_its_own(bench: Bench) -> None:
+    program = bench.folder / "copy.py"
+    program.write_text(
+        "import pathlib, sys\nto = pathlib.Path(sys.argv[1])\nto.mkdir()\n"
+        "(to / 'manifest.json').write_text('{\"of\": \"%s\"}' % to)\n"
+    )
+    argv = f'[{sys.executable!r}, "{program}", "{{output}}/image"]'
+    session = bench.session(
+        f'kind = "command"\n[command]\npull = {argv}\n'
+        '[layout]\nform = "dir"\npath = "{output}/image"\n'
+    )
+    requests = []
+    for name in ("one", "other"):
+        (bench.folder / name).mkdir()
+        requests.append(PullRequest("a.test/b:c", bench.folder / "store", bench.folder / name))
+        assert session.pull(requests[-1], 20).kind == "pulled"
+
+    layouts = [session.layout("a.test/b:c", request) for request in requests]
+
+    assert None not in layouts
+    assert len({layout.manifest_digest for layout in layouts if layout}) == 2
+
+
 def test_command_options_only_when_asked(bench: Bench) -> None:
     script = "import sys, os; sys.exit(' '.join(sys.argv[1:]) + ' ' + os.environ.get('CA', '-'))"
     options = """
