@@ -36,7 +36,7 @@ def limit_is_kept(registry: WorldRegistry, puller: CasePuller) -> None:
     held = registry.given(blob()).delay_headers()
 
     running = puller.start(image, max_concurrent_downloads=2, within=SOON)
-    assert held.wait_holding(count=1)
+    assert held.wait_holding(3.0)
     too_many = held.wait_holding(1.0, count=3)
     held.release()
 

@@ -13,11 +13,24 @@ from fakeregistry import an_image, bearer, blob, token
 PROGRESS = 1.0
 WITHIN = 16.0
 SIZE = 64 * 1024
+MIB = 1 << 20
 
 
 @case("timeouts/stalled-body-is-given-up", covers="PROG-01", needs={Evidence.STATUS}, stalls=True)
 def stalled_body(registry: WorldRegistry, puller: CasePuller) -> None:
     """A layer whose bytes stop coming ends the pull soon after the progress timeout."""
+    image = registry.add(an_image(layers=2, size=4 * MIB))
+    registry.on(blob(image.layers[1])).stall_after(3 * MIB)
+
+    pulled = puller.pull(image, progress_timeout=PROGRESS, within=WITHIN)
+
+    assert pulled.refused
+    assert puller.has_not(image)
+
+
+@case("timeouts/early-stall-is-given-up", covers="PROG-01b", needs={Evidence.STATUS}, stalls=True)
+def early_stall(registry: WorldRegistry, puller: CasePuller) -> None:
+    """A layer that stalls among its very first bytes ends the pull as any other stall does."""
     image = registry.add(an_image(layers=2, size=SIZE))
     registry.on(blob(image.layers[1])).stall_after(20_000)
 

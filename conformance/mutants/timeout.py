@@ -25,6 +25,7 @@ class _Asleep(ProgressReporter):
     area="timeouts",
     kills={
         "timeouts/stalled-body-is-given-up",
+        "timeouts/early-stall-is-given-up",
         "timeouts/silent-registry-is-given-up",
         "timeouts/silent-token-server-is-given-up",
     },
