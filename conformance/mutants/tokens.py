@@ -102,8 +102,8 @@ class _PostOr404(Authorizer):
         return status != 404 and super().falls_back(status, credentials)
 
 
-@mutant("no-get-after-404", area="tokens", kills={"tokens/post-404-falls-back-to-get"})
-class NoGetAfter404(Puller):
+@mutant("token-post-404-is-final", area="tokens", kills={"tokens/post-404-falls-back-to-get"})
+class TokenPost404IsFinal(Puller):
     """Gives up where the token service knows no POST."""
 
     authorizer = _PostOr404
@@ -115,8 +115,8 @@ class _PostOr405(Authorizer):
         return status != 405 and super().falls_back(status, credentials)
 
 
-@mutant("no-get-after-405", area="tokens", kills={"tokens/post-405-falls-back-to-get"})
-class NoGetAfter405(Puller):
+@mutant("token-post-405-is-final", area="tokens", kills={"tokens/post-405-falls-back-to-get"})
+class TokenPost405IsFinal(Puller):
     """Gives up where the token service refuses POST by its name."""
 
     authorizer = _PostOr405
