@@ -98,6 +98,8 @@ class Source:
             last = len(text.splitlines())
             line = int(where[1] or last) if where else 0
             raise ScenarioError([Problem(file, line, f"not TOML: {message}")]) from None
+        except RecursionError:
+            raise ScenarioError([Problem(file, 0, "not TOML: nested too deeply")]) from None
         return cls(file, data, _lines_of(text))
 
     def check(self) -> None:
