@@ -1,4 +1,4 @@
-"""The command ``fakeregistry``: serve, check, list and explain scenario files.
+"""The command ``fakeregistry``: serve, check, list and explain scenario files, and their schema.
 
 Exit codes: 0 as asked, 1 a report couldn't be written or the output was cut off, 2 a mistake of
 the user (a bad file, a port in use), said in one line per mistake.
@@ -61,15 +61,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fakeregistry {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    command = commands.add_parser("serve", help="serve a scenario until Ctrl-C")
-    command.add_argument(
-        "scenario", metavar="FILE", help="a scenario file, or a shipped one's name"
+    command = commands.add_parser(
+        "serve",
+        help="serve a scenario, an OCI layout or an empty registry until Ctrl-C",
+        description="Serve a scenario, an OCI layout, or with neither an empty, honest registry "
+        "that takes pushes. Listens on 127.0.0.1 only.",
     )
+    what = command.add_mutually_exclusive_group()
+    what.add_argument(
+        "scenario", metavar="FILE", nargs="?", help="a scenario file, or a shipped one's name"
+    )
+    what.add_argument("--layout", type=Path, metavar="DIR", help="an OCI layout to serve honestly")
     command.add_argument("--seed", default="0", help="salt of all content and secrets (default 0)")
     command.add_argument("--port", type=_port, default=0, help="the origin's port (default: free)")
     command.add_argument("--ready-file", type=Path, metavar="F", help="write URLs and more as JSON")
     command.add_argument("--journal", type=Path, metavar="F", help="write the exchanges as NDJSON")
     command.add_argument("--honest", action="store_true", help="the same world without its lies")
+    command.add_argument(
+        "--json", action="store_true", help="print the ready file's JSON as one line, nothing else"
+    )
+    command.add_argument(
+        "--request-cap",
+        type=_cap,
+        metavar="N",
+        help="answer 503 beyond so many requests (default: 2000 for FILE, else 100000)",
+    )
     command.set_defaults(run=_serve)
 
     command = commands.add_parser("check", help="check scenario files, and serve nothing")
@@ -91,6 +107,12 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is no port (0 to 65535)")
 
 
+def _cap(text: str) -> int:
+    if text.isdecimal() and 0 < int(text) <= 10_000_000:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 to 10000000")
+
+
 def _version() -> str:
     try:
         return version("pullproof")
@@ -99,9 +121,16 @@ def _version() -> str:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    scenario = load(find(options.scenario))
+    scenario = None if options.scenario is None else load(find(options.scenario))
     chosen = Options(
-        options.seed, options.port, options.ready_file, options.journal, options.honest
+        seed=options.seed,
+        port=options.port,
+        ready_file=options.ready_file,
+        journal=options.journal,
+        honest=options.honest,
+        layout=options.layout,
+        request_cap=options.request_cap,
+        as_json=options.json,
     )
     serve(scenario, chosen, sys.stdout)
     return 0

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from urllib.parse import urlencode
 
+from .layouts import LaidOut
 from .placed import Image
 from .tokens import BearerAuth
 
@@ -21,7 +22,7 @@ ACCEPT = ", ".join(
 )
 
 
-def pull_lines(image: Image, ca: Path | None) -> dict[str, str]:
+def pull_lines(image: Image | LaidOut, ca: Path | None) -> dict[str, str]:
     """Command lines by client: ``skopeo``, ``crane``, ``curl`` (which shows the manifest).
 
     ``ca`` is the CA's file where the registry speaks TLS; skopeo wants its folder.
@@ -29,14 +30,14 @@ def pull_lines(image: Image, ca: Path | None) -> dict[str, str]:
     return {"skopeo": _skopeo(image, ca), "crane": _crane(image, ca), "curl": _curl(image, ca)}
 
 
-def _credentials(image: Image) -> str | None:
+def _credentials(image: Image | LaidOut) -> str | None:
     auth = image.registry.auth
     if auth is None or (isinstance(auth, BearerAuth) and auth.anonymous):
         return None
     return f"{auth.credentials.username}:{auth.credentials.password}"
 
 
-def _skopeo(image: Image, ca: Path | None) -> str:
+def _skopeo(image: Image | LaidOut, ca: Path | None) -> str:
     words = ["skopeo", "copy"]
     words += ["--src-tls-verify=false"] if ca is None else ["--src-cert-dir", str(ca.parent)]
     credentials = _credentials(image)
@@ -45,7 +46,7 @@ def _skopeo(image: Image, ca: Path | None) -> str:
     return shlex.join([*words, f"docker://{image.reference}", "oci:pulled"])
 
 
-def _crane(image: Image, ca: Path | None) -> str:
+def _crane(image: Image | LaidOut, ca: Path | None) -> str:
     pull = shlex.join(["crane", "pull", "--format", "oci", image.reference, "pulled"])
     if ca is None:
         # crane takes plain http by itself on loopback names only; --insecure allows it anywhere.
@@ -60,9 +61,9 @@ def _crane(image: Image, ca: Path | None) -> str:
     return f"{login} && {pull}"
 
 
-def _curl(image: Image, ca: Path | None) -> str:
+def _curl(image: Image | LaidOut, ca: Path | None) -> str:
     trust = [] if ca is None else ["--cacert", str(ca)]
-    url = f"{image.registry.base_url}/v2/{image.repository}/manifests/{image.tag}"
+    url = f"{image.registry.base_url}/v2/{image.repository}/manifests/{image.tag or image.digest}"
     asked = shlex.join([f"Accept: {ACCEPT}", url])
     credentials = _credentials(image)
     user = [] if credentials is None else ["-u", credentials]

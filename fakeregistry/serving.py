@@ -1,19 +1,24 @@
-"""Serves a scenario until it is told to stop, and tells scripts where (the ready file)."""
+"""Serves a world until it is told to stop, and tells scripts where (the ready file)."""
 
 import json
 import os
 import signal
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from .content import IndexSpec
+from .control import Control
+from .layouts import LaidOut, Layout, LayoutError
+from .placed import Image
 from .pulllines import pull_lines
-from .scenario import Built, Scenario, build
+from .scenario import Scenario
 from .tokens import BearerAuth
 from .topology import Registries
+from .world import EMPTY, World
 
 READY_VERSION = 1
 """Version of the ready file: raised when a key changes its meaning or goes."""
@@ -29,17 +34,25 @@ class ReportError(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve. ``port`` 0: any free one for the origin (the others always take any)."""
+    """How to serve. ``port`` 0: any free one for the origin (the others always take any).
+
+    ``layout``: an OCI layout to serve from the origin. ``request_cap``: so many requests, then 503
+    to all; None: 2,000 for a scenario (a puller may run wild), 100,000 where none is given.
+    ``as_json``: the first line of the output is the ready document, and no other follows.
+    """
 
     seed: str = "0"
     port: int = 0
     ready_file: Path | None = None
     journal: Path | None = None
     honest: bool = False
+    layout: Path | None = None
+    request_cap: int | None = None
+    as_json: bool = False
 
 
-def serve(scenario: Scenario, options: Options, out: TextIO) -> None:
-    """Serve until SIGINT or SIGTERM.
+def serve(scenario: Scenario | None, options: Options, out: TextIO) -> None:
+    """Serve a scenario, a layout, or with neither an empty registry, until SIGINT or SIGTERM.
 
     Raises :class:`ServeError` where it can't begin, and :class:`ReportError` at the end where the
     journal can't be written.
@@ -54,75 +67,104 @@ def serve(scenario: Scenario, options: Options, out: TextIO) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(scenario: Scenario, options: Options, out: TextIO, wait: Callable[[], object]) -> None:
+def _serve(
+    scenario: Scenario | None, options: Options, out: TextIO, wait: Callable[[], object]
+) -> None:
     if options.journal is not None:
         _write(options.journal, "")
+    try:
+        layout = None if options.layout is None else Layout(options.layout)
+    except LayoutError as error:
+        raise ServeError(str(error)) from None
     with (
         tempfile.TemporaryDirectory(prefix="fakeregistry-") as folder,
         Registries(options.seed, salt=options.seed) as registries,
     ):
+        _cap(registries, options.request_cap, trusted=scenario is None)
         try:
             registries.registry("origin", options.port)
         except OSError as error:
             raise ServeError(f"port {options.port}: {error.strerror}: choose another") from None
-        built = build(scenario, registries, honest=options.honest)
-        document = ready_document(built, registries, Path(folder), options)
-        _announce(document, out)
-        if options.ready_file is not None:
-            _write(options.ready_file, json.dumps(document, indent=2) + "\n")
-        try:
-            print("ready; Ctrl-C ends", file=out, flush=True)
-            wait()
-        finally:
+        world = World(registries, scenario or EMPTY, layout=layout, honest=options.honest)
+
+        def ready() -> dict[str, Any]:
+            told = ready_document(world, Path(folder), options)
+            return told | {"control": {"url": control.url, "token": control.token}}
+
+        with closing(
+            Control(world, ready, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        ) as control:
+            document = ready()
             if options.ready_file is not None:
-                options.ready_file.unlink(missing_ok=True)
+                _write(options.ready_file, json.dumps(document, indent=2) + "\n")
+            try:
+                if options.as_json:
+                    print(json.dumps(document), file=out, flush=True)
+                else:
+                    _announce(document, out)
+                wait()
+            finally:
+                if options.ready_file is not None:
+                    options.ready_file.unlink(missing_ok=True)
         registries.close()
         if options.journal is not None:
             try:
                 _write(options.journal, registries.journal.to_ndjson())
             except ServeError as error:
                 raise ReportError(str(error)) from None
-        _summary(built, registries, out)
+        if not options.as_json:
+            _summary(world, out)
 
 
-def ready_document(
-    built: Built, registries: Registries, folder: Path, options: Options
-) -> dict[str, Any]:
+def _cap(registries: Registries, asked: int | None, *, trusted: bool) -> None:
+    """Set how much is served: people fill an honest registry, a puller under test may run wild."""
+    if asked is None and not trusted:
+        return
+    registries.request_cap = asked or registries.journal.limit
+    registries.connection_cap = 2 * registries.request_cap
+
+
+def ready_document(world: World, folder: Path, options: Options) -> dict[str, Any]:
     """What a script has to know: URLs, CA, credentials, images and commands that pull them.
 
     ``folder`` takes the files of certificates, as far as some registry speaks TLS.
     """
-    parts = {part.name: part for part in built.scenario.registries}
+    registries, scenario = world.registries, world.scenario
+    parts = {part.name: part for part in scenario.registries}
     tls = any(part.tls for part in parts.values())
     ca = registries.certificates.ca_file(folder) if tls else None
     client: dict[str, str] | None = None
     if any(part.client_certificate for part in parts.values()):
         certificate, key = registries.certificates.client_certificate(folder)
         client = {"certificate": str(certificate), "key": str(key)}
-    images = {}
-    for name, image in built.images.items():
-        trusted = ca if image.registry.tls is not None else None
-        images[name] = {
-            "reference": image.reference,
-            "by_digest": image.by_digest,
-            "digest": image.digest,
-            "media_type": image.media_type,
-            "platforms": [x.platform for x in image.spec.images]
-            if isinstance(image.spec, IndexSpec)
-            else [],
-            "pull": pull_lines(image, trusted),
-        }
     return {
         "version": READY_VERSION,
         "pid": os.getpid(),
-        "scenario": built.scenario.name,
-        "file": str(built.scenario.path.resolve()),
+        "scenario": scenario.name,
+        "file": str(scenario.path.resolve()) if scenario.path.name else None,
+        "layout": None if options.layout is None else str(options.layout.resolve()),
         "seed": options.seed,
         "honest": options.honest,
         "ca": None if ca is None else str(ca),
         "client_certificate": client,
         "registries": {name: _registry(registries, name) for name in parts},
-        "images": images,
+        "images": {name: _image(image, ca) for name, image in world.images.items()},
+    }
+
+
+def _image(image: Image | LaidOut, ca: Path | None) -> dict[str, Any]:
+    if isinstance(image, LaidOut):
+        platforms = list(image.platforms)
+    else:
+        spec = image.spec
+        platforms = [one.platform for one in spec.images] if isinstance(spec, IndexSpec) else []
+    return {
+        "reference": image.reference,
+        "by_digest": image.by_digest,
+        "digest": image.digest,
+        "media_type": image.media_type,
+        "platforms": platforms,
+        "pull": pull_lines(image, ca if image.registry.tls is not None else None),
     }
 
 
@@ -154,15 +196,19 @@ def _announce(document: dict[str, Any], out: TextIO) -> None:
         print(f"  {name:10} {registry['url']}", file=out)
     if document["ca"] is not None:
         print(f"  {'CA':10} {document['ca']}", file=out)
+    control = document["control"]
+    print(f"  {'control':10} {control['url']} (token {control['token']})", file=out)
     for image in document["images"].values():
         print(f"  {'image':10} {image['reference']}", file=out)
         for line in image["pull"].values():
             print(f"    {line}", file=out)
+    print("ready; Ctrl-C ends", file=out, flush=True)
 
 
-def _summary(built: Built, registries: Registries, out: TextIO) -> None:
+def _summary(world: World, out: TextIO) -> None:
+    registries = world.registries
     print(f"{len(registries.journal)} requests", file=out)
-    for part, rule in built.rules:
+    for part, rule in world.rules.values():
         note = "" if rule.fired or part.bait else " (required, and never met)"
         print(f"  fired {rule.fired}: {part.target.registry}: {rule.words}{note}", file=out)
     if registries.runaway:

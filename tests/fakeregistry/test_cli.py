@@ -1,5 +1,6 @@
 """The command ``fakeregistry``, as people and scripts use it."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -14,7 +15,9 @@ from typing import Any
 
 import httpx
 import pytest
+from test_layouts import laid_out
 
+from fakeregistry import an_image
 from fakeregistry.cli import main
 from fakeregistry.scenario import shipped
 
@@ -81,10 +84,70 @@ def test_ctrl_c_ends_a_stalled_answer_at_once(tmp_path: Path) -> None:
         ][0]["digest"]
         with socket.create_connection((host, int(port))) as stalled:
             stalled.sendall(f"GET /v2/app/web/blobs/{blob} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            asked(ready, "GET", "/rules/1?holding=1")
             code, out, err = ended(process, signal.SIGINT)
 
     assert (code, err) == (0, "")
     assert "2 requests" in out
+
+
+def asked(ready: dict[str, Any], method: str, path: str, body: str = "") -> httpx.Response:
+    """A request to the control API of a served world."""
+    headers = {"Authorization": f"Bearer {ready['control']['token']}"}
+    url = ready["control"]["url"] + path
+    answer = httpx.request(method, url, headers=headers, content=body, trust_env=False, timeout=20)
+    return answer.raise_for_status()
+
+
+def test_without_a_file_an_empty_registry_takes_pushes(tmp_path: Path) -> None:
+    with serving(tmp_path) as (ready, process):
+        url = f"{ready['registries']['origin']['url']}/v2/a/blobs/uploads/"
+        digest = "sha256:" + hashlib.sha256(b"data").hexdigest()
+        pushed = httpx.post(f"{url}?digest={digest}", content=b"data", trust_env=False)
+        rule = f'on = "blob"\ndigest = "{digest}"\nstatus = 418\n'
+        asked(ready, "POST", "/rules", rule)
+        pulled = httpx.get(f"{url[:-8]}{digest}", trust_env=False)
+        asked(ready, "POST", "/stop")
+        out, err = process.communicate(timeout=20)
+
+    assert (ready["scenario"], ready["file"], ready["images"]) == ("empty", None, {})
+    assert (pushed.status_code, pulled.status_code) == (201, 418)
+    assert (process.returncode, err) == (0, "")
+    assert f"fired 1: origin: blob {digest[:19]}, always: status(418)" in out
+
+
+def test_a_layout_is_served(tmp_path: Path) -> None:
+    spec = an_image(1)
+    folder = laid_out(tmp_path / "layout", (spec, {"org.opencontainers.image.ref.name": "b/c:v3"}))
+
+    with serving(tmp_path, "--layout", str(folder)) as (ready, _):
+        image = ready["images"]["b/c:v3"]
+        host = ready["registries"]["origin"]["host"]
+        answer = httpx.get(f"http://{host}/v2/b/c/manifests/v3", trust_env=False)
+
+    assert (image["reference"], image["digest"]) == (f"{host}/b/c:v3", spec.digest)
+    assert ready["layout"] == str(folder)
+    assert answer.content == spec.manifest
+    assert set(image["pull"]) == {"skopeo", "crane", "curl"}
+
+
+def test_json_is_one_line_for_a_program_that_starts_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fakeregistry", "serve", "--json", "--request-cap", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        url = f"{ready['registries']['origin']['url']}/v2/"
+        statuses = [httpx.get(url, trust_env=False).status_code for _ in range(2)]
+        asked(ready, "POST", "/stop")
+        rest, _ = process.communicate(timeout=20)
+
+    assert statuses == [200, 503]
+    assert (process.returncode, rest) == (0, "")
+
+
+def test_the_ready_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    with serving(tmp_path):
+        assert (tmp_path / "ready.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_rule_that_was_never_met_is_told(tmp_path: Path) -> None:
@@ -206,7 +269,13 @@ def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
             "fakeregistry: can't write /no/r: No such",
         ),
         (["explain", "x/y.toml"], "fakeregistry: x/y.toml: there is no such file"),
-        (["serve"], "fakeregistry serve: the following arguments are required: FILE"),
+        (["check"], "fakeregistry check: the following arguments are required: FILE"),
+        (
+            ["serve", "a.toml", "--layout", "b"],
+            "fakeregistry serve: argument --layout: not allowed",
+        ),
+        (["serve", "--layout", "/no/l"], "fakeregistry: /no/l: can't read oci-layout: No such"),
+        (["serve", "--request-cap", "0"], "fakeregistry serve: argument --request-cap: '0': a wh"),
         ([], "fakeregistry: the following arguments are required: COMMAND"),
     ],
 )
