@@ -18,6 +18,7 @@ from typing import Any
 from conformance import seeds
 from conformance.applicability import Subject
 from conformance.breaches import breaches_of
+from conformance.canaries import canaries_touched, place_canaries
 from conformance.case import Case, Observed
 from conformance.contract import Evidence, HarnessError, Session
 from conformance.neighbours import PlayInFull, Recall
@@ -27,7 +28,7 @@ from conformance.rightness import mislabelled_blobs
 from conformance.world import World
 from fakeregistry import Registries
 
-__all__ = ["Play", "canaries_touched", "play"]
+__all__ = ["Play", "play"]
 
 OpenSession = Callable[[Path], Session]
 
@@ -45,8 +46,6 @@ HOST_NAMES = {
 
 _QUIET = 1.0
 """Seconds that a registry gets to end what nobody listens to any more."""
-
-_CANARY = "pullproof canary: nobody writes here\n"
 
 
 @dataclass
@@ -127,7 +126,7 @@ def play(
 @contextmanager
 def _stage(case: Case, seed: str, honest: bool, directory: Path) -> Iterator[World]:
     directory.mkdir(parents=True)
-    _place_canaries(directory)
+    place_canaries(directory)
     trust = _fresh(directory / "trust")
     world = World(
         seed=seed,
@@ -208,32 +207,6 @@ def _where(error: AssertionError, case: Case) -> str:
     text = str(error).partition("\nassert ")[0]
     text = "" if text.startswith("assert ") else text
     return text or line or "assertion failed"
-
-
-def _place_canaries(directory: Path) -> None:
-    for name in ("canary", "outside/canary", "outside/etc/passwd"):
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_CANARY)
-
-
-def canaries_touched(directory: Path) -> list[str]:
-    """What was written outside of store, output and session, a line each."""
-    lines = []
-    expected = {"canary", "outside", "trust", "stores", "outputs", "session"}
-    for path in sorted(directory.iterdir()):
-        if path.name not in expected:
-            lines.append(f"wrote {path.name} beside the store")
-    for name in ("canary", "outside/canary", "outside/etc/passwd"):
-        path = directory / name
-        if not path.is_file() or path.is_symlink() or path.read_text("utf-8", "replace") != _CANARY:
-            lines.append(f"changed {name}, which lies outside of store and output")
-    known = {"outside/canary", "outside/etc", "outside/etc/passwd"}
-    for path in sorted((directory / "outside").rglob("*")):
-        name = str(path.relative_to(directory))
-        if name not in known:
-            lines.append(f"wrote {name}, outside of store and output")
-    return lines
 
 
 def _fresh(path: Path) -> Path:

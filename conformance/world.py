@@ -168,6 +168,11 @@ class World:
         return self.registries.certificates.ca_file(self.directory)
 
     @property
+    def outside(self) -> Path:
+        """A folder beside the stores whose files are canaries: all that hostile content aims at."""
+        return self.directory.parent / "outside"
+
+    @property
     def client_certificate(self) -> tuple[Path, Path]:
         """PEM files of a client certificate and its key, both good."""
         return self.registries.certificates.client_certificate(self.directory)
