@@ -14,6 +14,8 @@ nox.options.error_on_missing_interpreters = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUITE = ("-e", ".[cri,fast]")
+OCI_SUITE = "github.com/opencontainers/distribution-spec/conformance"
+OCI_SUITE_VERSION = "v0.0.0-20260831232431-97274622c111"
 
 
 def group(name: str) -> list[str]:
@@ -80,3 +82,27 @@ def pullers(session: nox.Session) -> None:
     if "--install" in session.posargs:
         session.run("python", "-m", "conformance.install")
     session.run("pullproof", "pullers", *arguments)
+
+
+@nox.session(tags=["ci"])
+def registry(session: nox.Session) -> None:
+    """Prove the registry honest: the OCI's suite, skopeo and crane; `-- --install` gets these."""
+    session.install(*SUITE, *group("test"))
+    arguments = [argument for argument in session.posargs if argument != "--install"]
+    if "--install" in session.posargs:
+        session.run("python", "-m", "conformance.install")
+    folder = Path("build", "conformance-suite").resolve()
+    session.run(
+        "go",
+        "install",
+        f"{OCI_SUITE}@{OCI_SUITE_VERSION}",
+        env={"GOBIN": str(folder), "GOFLAGS": "-buildvcs=false"},
+        external=True,
+    )
+    session.run(
+        "pytest",
+        *(arguments or ["-n", "2"]),
+        "tests/fakeregistry/test_oci_suite.py",
+        "tests/fakeregistry/test_clients.py",
+        env={"PULLPROOF_REQUIRE_CLIENTS": "1"},
+    )
