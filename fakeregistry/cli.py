@@ -5,6 +5,7 @@ the user (a bad file, a port in use), said in one line per mistake.
 """
 
 import argparse
+import json
 import os
 import sys
 import textwrap
@@ -24,6 +25,7 @@ from .scenario import (
     load,
     shipped,
 )
+from .scenario.schema import schema
 from .serving import Options, ReportError, ServeError, serve
 
 _WIDTH = 88
@@ -92,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("scenarios", metavar="FILE", nargs="+")
     command.set_defaults(run=_check)
 
+    command = commands.add_parser("schema", help="print the JSON Schema of scenario files")
+    command.set_defaults(run=_schema)
+
     command = commands.add_parser("list", help="list the shipped scenarios")
     command.set_defaults(run=_list)
 
@@ -147,6 +152,11 @@ def _check(options: argparse.Namespace) -> int:
         else:
             print(f"{name}: ok")
     return 2 if bad else 0
+
+
+def _schema(_: argparse.Namespace) -> int:
+    print(json.dumps(schema(), indent=2))
+    return 0
 
 
 def _list(_: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ def faults_of(table: Table) -> tuple[Fault, ...]:
 
 def _fault(table: Table, name: str, value: Any) -> Fault | None:
     make = FAULTS[name]
-    hints = _parameters(make)
+    hints = parameters(make)
     if isinstance(value, dict):
         given = value
     elif value is True and not hints:
@@ -55,18 +55,20 @@ def _fault(table: Table, name: str, value: Any) -> Fault | None:
         return make(**arguments)
     except (ValueError, TypeError) as error:
         # A missing argument is a TypeError that speaks of Python: say it in the file's words.
-        missing = [key for key in hints if key not in arguments and key in _needed(make)]
+        missing = [key for key in hints if key not in arguments and key in needed(make)]
         said = f"it needs {' and '.join(missing)}" if missing else str(error)
         table.problem(name, said if said.startswith(name) else f"{name}: {said}")
         return None
 
 
-def _parameters(make: Any) -> dict[str, Any]:
+def parameters(make: Any) -> dict[str, Any]:
+    """A fault's arguments and their types, in order."""
     hints = get_type_hints(make)
     return {item.name: hints[item.name] for item in dataclasses.fields(make)}
 
 
-def _needed(make: Any) -> set[str]:
+def needed(make: Any) -> set[str]:
+    """A fault's arguments that have no default."""
     return {item.name for item in dataclasses.fields(make) if item.default is dataclasses.MISSING}
 
 

@@ -15,8 +15,8 @@ from typing import Any
 Place = tuple[str | int, ...]
 
 _UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
-_SIZE = re.compile(r"(-?\d+)\s*([A-Za-z]*)")
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m)")
+SIZE = r"(-?\d+)\s*([A-Za-z]*)"
+TIME = r"(\d+(?:\.\d+)?)\s*(ms|s|m)"
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
@@ -43,14 +43,14 @@ class ScenarioError(ValueError):
 
 def size_of(text: str) -> int | None:
     """Bytes from ``"64KiB"``, ``"-1"``, ``"2 MB"``; None where it is no size."""
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(SIZE, text.strip())
     unit = _UNITS.get(match[2].upper()) if match else None
     return int(match[1]) * unit if match and unit is not None else None
 
 
 def seconds_of(text: str) -> float | None:
     """Seconds from ``"250ms"``, ``"10s"``, ``"1.5m"``; None where it is no time."""
-    match = _TIME.fullmatch(text.strip())
+    match = re.fullmatch(TIME, text.strip())
     return float(match[1]) * _TIMES[match[2]] if match else None
 
 

@@ -18,7 +18,7 @@ from .reader import Source, Table, suggestion
 
 _WITH_LAYER = ("blob", "redirect_target", "foreign_url")
 _WITH_DIGEST = (*_WITH_LAYER, "config", "manifest")
-_LIES = ("size", "digest", "media_type", "diff_id", "cut", "trailing")
+LIES = ("size", "digest", "media_type", "diff_id", "cut", "trailing")
 _ENOUGH_LAYERS = 127
 """More than any builder makes: a typo of 200000 layers shall not fill the memory."""
 
@@ -120,11 +120,11 @@ class WorldReader:
         lies = table.table("lie")
         lie: dict[str, Any] = {}
         if lies is not None:
-            for key in _LIES:
+            for key in LIES:
                 if lies.has(key):
                     numeric = key in ("size", "cut")
                     lie[key] = lies.size(key, 0) if numeric else lies.text(key)
-            lies.finish(_LIES)
+            lies.finish(LIES)
         part = LayerPart(
             size=table.size("size", size),
             compression=cast(Any, table.choice("compression", ("gzip", "none", "zstd"), "gzip")),

@@ -1,0 +1,254 @@
+"""The JSON Schema of scenario files, for editors. `check` knows more: names, ranges, what fits.
+
+Faults come from :data:`fakeregistry.faults.FAULTS`, so a new one is in the schema by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+from typing import Any, Union, get_args, get_origin
+
+from fakeregistry.faults import FAULTS
+
+from .faultkeys import needed, parameters
+from .model import METHODS, OUTCOMES, TARGETS, TLS
+from .reader import SIZE, TIME
+from .worldparts import LIES
+
+Schema = dict[str, Any]
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+_TEXT: Schema = {"type": "string"}
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+_FLAG: Schema = {"type": "boolean"}
+_SIZE: Schema = {
+    "description": 'bytes: 4096 or "64KiB"',
+    "anyOf": [{"type": "integer"}, {"type": "string", "pattern": rf"^\s*{SIZE}\s*$"}],
+}
+_TIME: Schema = {
+    "description": 'seconds: 2.5 or "10s"',
+    "anyOf": [{"type": "number"}, {"type": "string", "pattern": rf"^\s*{TIME}\s*$"}],
+}
+_NONE: Schema = {"enum": [False, "forever"]}
+
+
+def schema() -> Schema:
+    """The JSON Schema (draft 2020-12) of a scenario file, as plain data."""
+    return {
+        "$schema": DRAFT,
+        "title": "A scenario of fakeregistry",
+        **_table(
+            {
+                "incident": _ref("incident"),
+                "registry": _one_or_more("registry"),
+                "image": _one_or_more("image"),
+                "rule": _one_or_more("rule"),
+                "pull": _ref("pull"),
+                "expect": _ref("expect"),
+            },
+            required=("image",),
+        ),
+        "$defs": {
+            "incident": _incident(),
+            "registry": _registry(),
+            "image": _image(),
+            "layer": _layer(),
+            "rule": _rule(),
+            "pull": _pull(),
+            "expect": _expect(),
+            "requests": _table({**_target(), "at_least": _count(0), "at_most": _count(0)}, ("on",)),
+        },
+        "dependentRequired": {"pull": ["expect"], "expect": ["pull"]},
+    }
+
+
+def _table(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
+    table: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return table | ({"required": list(required)} if required else {})
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _many(name: str) -> Schema:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _one_or_more(name: str) -> Schema:
+    return {"anyOf": [_ref(name), _many(name)]}
+
+
+def _words(*words: str) -> Schema:
+    return {"enum": list(words)}
+
+
+def _count(least: int) -> Schema:
+    return {"type": "integer", "minimum": least}
+
+
+def _incident() -> Schema:
+    texts = dict.fromkeys(("title", "id", "did", "wrong", "right"), _TEXT)
+    return _table({**texts, "links": _TEXTS}, ("title",))
+
+
+def _registry() -> Schema:
+    scheme = _words("basic", "bearer")
+    table = _table({"scheme": scheme, "user": _TEXT, "realm": _TEXT}, ("scheme",))
+    return _table(
+        {
+            "name": {"type": "string", "pattern": "^[a-z0-9-]+$"},
+            "tls": {"enum": [True, False, *TLS]},
+            "client_certificate": _FLAG,
+            "auth": {"anyOf": [scheme, table]},
+        }
+    )
+
+
+def _image() -> Schema:
+    return _table(
+        {
+            "id": _TEXT,
+            "name": _TEXT,
+            "tag": _TEXT,
+            "registry": {"anyOf": [_TEXT, _TEXTS]},
+            "form": _words("oci", "docker", "schema1"),
+            "platforms": _TEXTS,
+            "layers": _count(0),
+            "size": _SIZE,
+            "layer": _many("layer"),
+        }
+    )
+
+
+def _layer() -> Schema:
+    lies = {key: _SIZE if key in ("size", "cut") else _TEXT for key in LIES}
+    return _table(
+        {
+            "size": _SIZE,
+            "compression": _words("gzip", "none", "zstd"),
+            "members": _count(1),
+            "same_as": _count(0),
+            "lie": _table(lies),
+        }
+    )
+
+
+def _target() -> Schema:
+    named = {"type": "object", "additionalProperties": {"type": ["string", "boolean"]}}
+    return {
+        "on": _words(*TARGETS),
+        "registry": _TEXT,
+        "image": _TEXT,
+        "layer": _count(0),
+        "digest": _TEXT,
+        "platform": _TEXT,
+        "by": _words("tag", "digest"),
+        "method": _words(*METHODS),
+        "range": _FLAG,
+        "authorized": _FLAG,
+        "with_header": {"anyOf": [_TEXT, named]},
+    }
+
+
+def _rule() -> Schema:
+    return _table(
+        {
+            **_target(),
+            "always": _FLAG,
+            **dict.fromkeys(("first", "nth", "after", "every"), _count(1)),
+            "per": _words("rule", "digest", "method"),
+            **dict.fromkeys(("observe", "bait", "lie"), _FLAG),
+            **{name: _fault(make) for name, make in FAULTS.items()},
+        },
+        ("on",),
+    )
+
+
+def _pull() -> Schema:
+    return _table(
+        {
+            "image": _TEXT,
+            "platform": _TEXT,
+            "by_digest": _FLAG,
+            "auth": _words("right", "wrong", "none"),
+            "trust": _words("right", "none", "skip"),
+            "hosts": _TEXTS,
+            "timeout": _TIME,
+            "progress_timeout": _TIME,
+            "max_concurrent_downloads": _count(1),
+            "parallel": _count(1),
+        }
+    )
+
+
+def _expect() -> Schema:
+    return _table(
+        {
+            "outcome": _words(*OUTCOMES),
+            "content": _FLAG,
+            "requests": _many("requests"),
+            "untouched": _TEXTS,
+            "at_least_s": _TIME,
+            "at_most_s": _TIME,
+            "requirements": _TEXTS,
+        },
+        ("outcome",),
+    )
+
+
+def _fault(make: Any) -> Schema:
+    """A fault: its first argument alone, a table of arguments, or `true` for the defaults."""
+    hints, must = parameters(make), needed(make)
+    arguments = {name: _argument(hint) for name, hint in hints.items()}
+    forms: list[Schema] = []
+    if not must:
+        forms.append({"const": True})
+    if not must - set(list(hints)[:1]):
+        forms += list(arguments.values())[:1]
+    forms.append(_table(arguments, tuple(name for name in hints if name in must)))
+    return {"description": summary(make), "anyOf": forms}
+
+
+def _argument(hint: Any) -> Schema:
+    union = get_origin(hint) in (Union, types.UnionType)
+    allowed = set(get_args(hint)) if union else {hint}
+    if Any in allowed or object in allowed:
+        return {}
+    forms: list[Schema] = []
+    if int in allowed:
+        forms.append(_SIZE)
+    elif float in allowed:
+        forms.append(_TIME)
+    if str in allowed or bytes in allowed:
+        forms.append(_TEXT)
+    if bool in allowed:
+        forms.append(_FLAG)
+    if type(None) in allowed:
+        forms.append(_NONE)
+    return forms[0] if len(forms) == 1 else {"anyOf": forms}
+
+
+def summary(make: Any) -> str:
+    """The first sentences of a fault's own description, on one line."""
+    return (inspect.getdoc(make) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def signature(make: Any) -> str:
+    """A fault's arguments as they stand in a rule: `n, terminated = false`."""
+    told = []
+    for item in dataclasses.fields(make):
+        if item.default is dataclasses.MISSING:
+            told.append(item.name)
+        else:
+            told.append(f"{item.name} = {_shown(item.default)}")
+    return ", ".join(told)
+
+
+def _shown(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return "true" if value is True else "false"
+    return f'"{value}"' if isinstance(value, str) else str(value)
