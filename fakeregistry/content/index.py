@@ -94,9 +94,12 @@ class IndexSpec:
         return tuple(found)
 
     def image(self, platform: str) -> ImageSpec:
-        """The first image whose platform is written so; ``KeyError`` names those there are."""
+        """The first image whose platform is written so, and that needs no features beside it.
+
+        ``KeyError`` names those there are.
+        """
         for image in self.images:
-            if image.platform == platform:
+            if image.platform == platform and not image.os_features:
                 return image
         there = ", ".join(image.platform for image in self.images) or "none"
         raise KeyError(f"no image for {platform} in the index (there: {there})")

@@ -313,6 +313,8 @@ def test_an_index_lists_platforms_in_order() -> None:
         },
     ]
     assert index.image("linux/arm64/v8").digest == listed[1]["digest"]
+    picky = an_image(1, os_features=("x",))
+    assert an_index(picky, an_image()).image("linux/amd64") == an_image()
     with pytest.raises(KeyError, match=r"no image for linux/amd64 .*linux/arm/v6"):
         index.image("linux/amd64")
 
