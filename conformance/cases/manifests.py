@@ -217,9 +217,9 @@ def accept(registry: WorldRegistry, puller: CasePuller) -> None:
 
 @case("manifests/by-digest-must-match", covers="MAN-09", needs={Evidence.STATUS})
 def by_digest(registry: WorldRegistry, puller: CasePuller) -> None:
-    """Another manifest under the digest that was asked for is refused."""
-    image = registry.add(an_image(2), tag="v1")
-    other = registry.add(an_image(1), tag="v2")
+    """Another manifest of the same length under the digest that was asked for is refused."""
+    image = registry.add(an_image(annotations={"test.number": "1"}), tag="v1")
+    other = registry.add(an_image(annotations={"test.number": "2"}), tag="v2")
     registry.on(manifest(image)).swap(other.manifest)
 
     pulled = puller.pull(image, by_digest=True)
