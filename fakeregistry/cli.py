@@ -25,7 +25,7 @@ from .scenario import (
     load,
     shipped,
 )
-from .scenario.schema import schema
+from .scenario.schema import schema, signature, summary
 from .serving import Options, ReportError, ServeError, serve
 
 _WIDTH = 88
@@ -97,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("schema", help="print the JSON Schema of scenario files")
     command.set_defaults(run=_schema)
 
+    command = commands.add_parser("faults", help="list the faults with their arguments")
+    command.add_argument("--markdown", action="store_true", help="as a table")
+    command.set_defaults(run=_faults)
+
     command = commands.add_parser("list", help="list the shipped scenarios")
     command.set_defaults(run=_list)
 
@@ -156,6 +160,19 @@ def _check(options: argparse.Namespace) -> int:
 
 def _schema(_: argparse.Namespace) -> int:
     print(json.dumps(schema(), indent=2))
+    return 0
+
+
+def _faults(options: argparse.Namespace) -> int:
+    if options.markdown:
+        print("| fault | arguments | what the registry does |\n|---|---|---|")
+    for name, make in faults.FAULTS.items():
+        arguments, text = signature(make), summary(make)
+        if options.markdown:
+            print(f"| `{name}` | {f'`{arguments}`' if arguments else ''} | {text} |")
+        else:
+            print(f"{name} {arguments and f'({arguments})'}".rstrip())
+            print(textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="    "))
     return 0
 
 
