@@ -62,7 +62,9 @@ def wheel(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory() as empty, session.chdir(empty):
         for command in ("pullproof", "fakeregistry", "refpull"):
             session.run(command, "--version")
-        session.run("python", "-c", "import importlib.util as u; assert not u.find_spec('fixtures')")
+        session.run(
+            "python", "-c", "import importlib.util as u; assert not u.find_spec('fixtures')"
+        )
         session.run("fakeregistry", "list", silent=True)
         session.run("pullproof", "run", "--case", "blob/*", "--case", "incident/*")
 
