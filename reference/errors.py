@@ -15,6 +15,7 @@ a signed URL) never get into a message: use `safe_url` for any URL that was read
     │   ├── NotFound
     │   └── RateLimited
     ├── TransportError       no usable answer at all
+    │   ├── ConnectionLost       it ended before the answer began; trying again may help
     │   ├── TLSError
     │   ├── RedirectError
     │   └── BodyError            the body ended early or broke its own promises
@@ -119,6 +120,10 @@ class RateLimited(RegistryError):
 
 class TransportError(PullError):
     """A request brought no usable answer: connection, TLS, redirect or body went wrong."""
+
+
+class ConnectionLost(TransportError):
+    """The connection ended before an answer began, as one does that was idle for too long."""
 
 
 class TLSError(TransportError):

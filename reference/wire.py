@@ -23,6 +23,9 @@ from typing import Any
 import httpcore
 import httpx
 
+_LAST_PORT = 65535
+"""getaddrinfo takes a larger number modulo 65536, which would be some other service."""
+
 
 class Sockets(httpcore.NetworkBackend):
     """Opens the sockets of one pull and remembers them."""
@@ -57,18 +60,31 @@ class Sockets(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address of `host` that answers."""
+        """Connect to the first address of `host` that answers.
+
+        Each gets its share of the time left, so that one that swallows every packet (IPv6 that
+        leads nowhere) leaves some for the next.
+        """
+        if not 0 <= port <= _LAST_PORT:
+            raise httpcore.ConnectError(f"there is no port {port}")
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise httpcore.ConnectError(f"no address for {host}: {error.strerror}") from error
+        except UnicodeError:  # a label that is empty or too long
+            raise httpcore.ConnectError(f"{host} can't be the name of a host") from None
         deadline = None if timeout is None else time.monotonic() + timeout
         failure: Exception = httpcore.ConnectError(f"no address for {host}")
-        for family, kind, protocol, _, address in addresses:
-            sock = socket.socket(family, kind, protocol)
+        for tried, (family, kind, protocol, _, address) in enumerate(addresses):
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:  # a kernel without IPv6, for instance
+                failure = httpcore.ConnectError(error.strerror or str(error))
+                continue
             self.remember(sock)
             try:
-                self._connect(sock, address, deadline)
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                self._connect(sock, address, left and left / (len(addresses) - tried))
             except TimeoutError:
                 failure = httpcore.ConnectTimeout(f"no connection within {timeout:g}s")
             except OSError as error:
@@ -79,15 +95,14 @@ class Sockets(httpcore.NetworkBackend):
             sock.close()
         raise failure
 
-    def _connect(self, sock: socket.socket, address: Any, deadline: float | None) -> None:
+    def _connect(self, sock: socket.socket, address: Any, limit: float | None) -> None:
         # A shutdown wakes a poll on a connecting socket, but not a blocking connect.
         sock.setblocking(False)
         code = sock.connect_ex(address)
         if code == EINPROGRESS:
             poll = select.poll()
             poll.register(sock, select.POLLOUT)
-            left = None if deadline is None else max(0, deadline - time.monotonic()) * 1000
-            if self._aborted or not poll.poll(left):
+            if self._aborted or not poll.poll(None if limit is None else limit * 1000):
                 raise TimeoutError
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
@@ -146,7 +161,10 @@ class Stream(httpcore.NetworkStream):
         except TimeoutError as error:
             self.close()
             raise httpcore.ConnectTimeout(f"no TLS handshake within {limit:g}s") from error
-        except OSError as error:
+        except ConnectionError as error:
+            self.close()
+            raise httpcore.ReadError(error.strerror or str(error)) from error
+        except (OSError, ValueError) as error:  # ValueError: no certificate can have such a name
             self.close()
             raise httpcore.ConnectError(str(error)) from error
         return Stream(secure, self._sockets)
