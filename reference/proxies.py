@@ -7,6 +7,8 @@ import os
 import re
 from urllib.parse import urlsplit
 
+from reference.errors import ConfigError, safe_url
+
 _WITH_PORT = re.compile(r"(?P<host>[^:]+|\[[^]]+\]):(?P<port>[0-9]+)")
 
 
@@ -17,6 +19,20 @@ def environment_proxy(url: str) -> str | None:
     if not proxy or bypassed(_environment("no_proxy"), parts.hostname or "", parts.port):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def check_proxy(proxy: str) -> str:
+    """Return `proxy`; ConfigError where it is no HTTP proxy. User and password stay untold."""
+    try:
+        parts = urlsplit(proxy)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(
+            f"can't use the proxy {safe_url(proxy)}: expected http(s)://[user:password@]host[:port]"
+        )
+    return proxy
 
 
 def bypassed(no_proxy: str, host: str, port: int | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +55,13 @@ class Trust:
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._context.set_alpn_protocols(["http/1.1"])
         self._own_roots = bool(options.ca_files)
-        self._widened = False
+        self.wide = False
+        """Whether the system's roots are trusted too; set once they are."""
+        self._lock = threading.Lock()
         if options.skip_verify:
             self._context.check_hostname = False
             self._context.verify_mode = ssl.CERT_NONE
-            self._widened = True
+            self.wide = True
         for ca_file in options.ca_files:
             self._add_roots(ca_file)
         for certificate, key in options.client_pairs:
@@ -71,13 +74,12 @@ class Trust:
             self.widen()
         return self._context
 
-    def widen(self) -> bool:
-        """Add the system's roots; False when they are there already."""
-        if self._widened:
-            return False
-        self._context.load_default_certs()
-        self._widened = True
-        return True
+    def widen(self) -> None:
+        """Add the system's roots; when it returns they are there, whichever thread read them."""
+        with self._lock:
+            if not self.wide:
+                self._context.load_default_certs()
+                self.wide = True
 
     def _add_roots(self, path: Path) -> None:
         try:

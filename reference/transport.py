@@ -24,6 +24,7 @@ from reference import __version__
 from reference.config import Config
 from reference.errors import (
     BodyError,
+    ConnectionLost,
     RedirectError,
     TLSError,
     TransportError,
@@ -31,7 +32,7 @@ from reference.errors import (
 )
 from reference.hosts import is_localhost
 from reference.progress import Cancellation, ProgressReporter
-from reference.proxies import environment_proxy
+from reference.proxies import check_proxy, environment_proxy
 from reference.tls import TLSOptions, Trust
 from reference.wire import Sockets, Wire
 
@@ -291,16 +292,19 @@ class Transport:
     def exchange(self, ask: Ask, request: httpx.Request) -> httpx.Response:
         """Send, once more with the system's roots where the host's own CA didn't suffice."""
         while True:
+            wire = self.wire(ask.scheme, ask.tls, self.proxy_for(ask.url))
+            # Before the handshake: another thread may widen what this one failed with.
+            wide = self.is_wide(ask.tls)
             try:
-                wire = self.wire(ask.scheme, ask.tls, self.proxy_for(ask.url))
                 return wire.handle_request(request)
             except httpx.HTTPError as error:
                 cause = _tls_cause(error)
                 if cause is None:
-                    raise TransportError(f"{safe_url(ask.url)}: {error or 'no answer'}") from error
+                    raise _no_answer(safe_url(ask.url), error) from error
                 unknown = getattr(cause, "verify_code", 0) in _UNKNOWN_ISSUER
-                if not (unknown and self.trust(ask.tls).widen()):
+                if wide or not unknown:
                     raise TLSError(f"{safe_url(ask.url)}: {_tls_message(cause)}") from error
+                self.trust(ask.tls).widen()
 
     def trust(self, tls: TLSOptions) -> Trust:
         """The TLS context for `tls`, made once."""
@@ -308,6 +312,12 @@ class Transport:
             if tls not in self._trusts:
                 self._trusts[tls] = Trust(tls)
             return self._trusts[tls]
+
+    def is_wide(self, tls: TLSOptions) -> bool:
+        """Whether the context for `tls`, if there is one yet, has the system's roots too."""
+        with self._lock:
+            trust = self._trusts.get(tls)
+        return trust is not None and trust.wide
 
     def wire(self, scheme: str, tls: TLSOptions, proxy: str | None) -> httpx.BaseTransport:
         """The pool of connections for one way of TLS (none for http) and one proxy."""
@@ -325,8 +335,9 @@ class Transport:
         if is_localhost(urlsplit(url).netloc):
             return None
         if self.config.proxy:
-            return self.config.proxy
-        return environment_proxy(url) if self.config.trust_env else None
+            return check_proxy(self.config.proxy)
+        found = environment_proxy(url) if self.config.trust_env else None
+        return check_proxy(found) if found else None
 
     def __enter__(self) -> Transport:
         self._open.enter_context(self.cancellation.calling(self.sockets.abort))
@@ -339,6 +350,15 @@ class Transport:
         trace: TracebackType | None,
     ) -> None:
         self._open.close()
+
+
+def _no_answer(where: str, error: httpx.HTTPError) -> TransportError:
+    if isinstance(error, httpx.LocalProtocolError):
+        # Its message quotes the header, whose value may be a secret.
+        return TransportError(f"{where}: can't be asked: a header isn't valid in HTTP")
+    lost = isinstance(error, httpx.ReadError) or "disconnected" in str(error)
+    kind = ConnectionLost if lost else TransportError
+    return kind(f"{where}: {error or 'no answer'}")
 
 
 def _tls_cause(error: BaseException | None) -> ssl.SSLError | None:
