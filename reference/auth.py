@@ -29,7 +29,10 @@ from reference.transport import Answer, Ask, Transport
 CLIENT_ID = "refpull"
 DEFAULT_LIFETIME = 60.0
 """Seconds that a token lives when its server doesn't say (token.md)."""
+_FOR_EVER = 10**9
 LARGEST_TOKEN_ANSWER = 1024 * 1024
+_SHORTEST_SECRET = 4
+"""Characters; a shorter one would be found in words that have nothing to do with it."""
 _SCHEMES = ("bearer", "basic")
 _NO_POST = frozenset({400, 401, 404})
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -100,6 +103,7 @@ class Authorizer:
         self.auth = auth
         self._lock = threading.Lock()
         self._challenges: dict[str, Challenge] = {}
+        self._secrets: set[str] = set()
         self._tokens: dict[tuple[str, ...], Token] = {}
         self._flights: dict[tuple[str, ...], Future[Token]] = {}
 
@@ -155,6 +159,19 @@ class Authorizer:
             return names_host(self.auth.server_address, host.authority)
         return host.origin
 
+    def hide(self, text: str) -> str:
+        """`text` of a server without the secrets that were sent: some quote what they refuse."""
+        with self._lock:
+            secrets = sorted(self._secrets, key=len, reverse=True)
+        for secret in secrets:
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "<hidden>")
+        return text
+
+    def _sends(self, *secrets: str) -> None:
+        with self._lock:
+            self._secrets.update(secrets)
+
     def realm(self, host: Host, challenge: Challenge) -> str:
         """The token server's URL; an https registry can't send its clients to a plain one."""
         realm = challenge.parameters.get("realm", "")
@@ -183,7 +200,9 @@ class Authorizer:
                 f"{host.authority}: no basic auth credentials: pull access denied, "
                 "repository does not exist or may require authorization"
             )
-        return _basic(credentials)
+        header = _basic(credentials)
+        self._sends(credentials.secret, header.removeprefix("Basic "))
+        return header
 
     # Tokens.
 
@@ -211,6 +230,7 @@ class Authorizer:
             flight.set_exception(error)
             raise
         with self._lock:
+            self._secrets.add(token.value)
             self._tokens[key] = token
             del self._flights[key]
         flight.set_result(token)
@@ -222,6 +242,7 @@ class Authorizer:
         service = challenge.parameters.get("service")
         credentials = self.credentials(host)
         if credentials.secret:
+            self._sends(credentials.secret)
             try:
                 return self.by_post(host, realm, service, scopes, credentials)
             except AuthorizationFailed as error:
@@ -317,7 +338,8 @@ class Authorizer:
     def lifetime(self, expires_in: object) -> float:
         """Seconds that a token lives; what isn't a positive number means the default."""
         if isinstance(expires_in, int | float) and not isinstance(expires_in, bool):
-            return float(expires_in) if expires_in > 0 else DEFAULT_LIFETIME
+            # An int may be too large for a float; a NaN is not above 0.
+            return float(min(expires_in, _FOR_EVER)) if expires_in > 0 else DEFAULT_LIFETIME
         return DEFAULT_LIFETIME
 
 

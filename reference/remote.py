@@ -14,15 +14,13 @@ from reference.config import Config
 from reference.errors import (
     AuthError,
     AuthorizationFailed,
-    BodyError,
-    Cancelled,
+    ConnectionLost,
     IntegrityError,
     ManifestError,
     NotFound,
     PullError,
     RateLimited,
     RegistryError,
-    TLSError,
     TransportError,
     safe_url,
 )
@@ -111,6 +109,7 @@ class Remote:
         if "Accept" in headers:
             private = [pair for pair in private if pair[0].lower() != "accept"]
         if authority is not None:
+            private = [pair for pair in private if pair[0].lower() != "authorization"]
             private.append(("Authorization", authority))
         return Ask(
             method, url, headers, tuple(private), tls=host.tls, dial_timeout=host.dial_timeout
@@ -127,8 +126,7 @@ class Remote:
 
     def is_transient(self, error: TransportError) -> bool:
         """Whether the connection broke in a way that may not happen again."""
-        why = str(error)
-        return not isinstance(error, TLSError) and ("disconnected" in why or "reset" in why)
+        return isinstance(error, ConnectionLost)
 
     def pause(self, answer: Answer, pauses: Iterator[float]) -> bool:
         """Wait before a repetition as long as the server asks for; False when that is too long."""
@@ -160,10 +158,10 @@ class Remote:
 
     def refusal(self, answer: Answer, kind: str, reference: str) -> PullError:
         """The error for an answer that is no success; reads its error document, bounded."""
-        code, message = self.error_document(answer)
+        with answer:
+            code, message = (self.authorizer.hide(text) for text in self.error_document(answer))
         what = f"{kind.removesuffix('s')} {reference} of {self.name.repository}"
         where = safe_url(answer.ask.url)
-        answer.close()
         if answer.status in (401, 403):
             detail = ": ".join(filter(None, (code, message)))
             return AuthorizationFailed(
@@ -183,7 +181,7 @@ class Remote:
         try:
             errors: Any = json.loads(answer.read(LARGEST_ERROR))["errors"]
             return str(errors[0].get("code") or ""), str(errors[0].get("message") or "")
-        except (BodyError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (TransportError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return "", ""
 
 
@@ -194,9 +192,7 @@ class Failures:
         self.errors: list[PullError] = []
 
     def add(self, error: PullError) -> None:
-        """Note an error and go on to the next host; a cancelled pull doesn't go on."""
-        if isinstance(error, Cancelled):
-            raise error
+        """Note an error and go on to the next host."""
         self.errors.append(error)
 
     def worst(self) -> PullError:

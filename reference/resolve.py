@@ -31,8 +31,6 @@ from reference.schema1 import signed_payload
 from reference.transport import Answer
 
 ACCEPT = ", ".join((DOCKER_MANIFEST, DOCKER_INDEX, OCI_MANIFEST, OCI_INDEX, "*/*"))
-
-
 HOST_ERRORS = (RegistryError, AuthError, TransportError, IntegrityError, ManifestError)
 """What one host can be at fault for, so that another may do better."""
 
@@ -62,13 +60,7 @@ class Resolver:
         for number, host in enumerate(hosts, start=1):
             try:
                 return self.at(host, name, last=number == len(hosts))
-            except (
-                RegistryError,
-                AuthError,
-                TransportError,
-                IntegrityError,
-                ManifestError,
-            ) as error:
+            except HOST_ERRORS as error:
                 failures.add(error)
         raise failures.worst()
 

@@ -5,7 +5,7 @@ import httpx
 import pytest
 from scripted import HOST, MIRROR, ScriptedTransport, remote_at
 
-from reference.config import Config
+from reference.config import AuthConfig, Config
 from reference.descriptors import DOCKER_MANIFEST, OCI_MANIFEST, SCHEMA1_SIGNED, digest_of
 from reference.errors import (
     AuthorizationFailed,
@@ -233,6 +233,44 @@ def test_other_error_bodies_do_no_harm(body: bytes) -> None:
     transport = ScriptedTransport(lambda request: httpx.Response(400, content=body))
     with pytest.raises(RegistryError, match=r"answered 400$"):
         remote_at(transport).ask(HOST, "GET", "blobs", "x", accept="*/*")
+
+
+def test_an_error_body_in_an_unknown_coding_is_still_a_404_and_ends_its_request() -> None:
+    body = httpx.Response(404, headers={"content-encoding": "br"}, content=b"{}")
+    transport = ScriptedTransport(lambda request: body)
+    with pytest.raises(NotFound):
+        remote_at(transport).ask(HOST, "GET", "blobs", "x", accept="*/*")
+    assert transport.reporter.status()[0] == 0
+
+
+@pytest.mark.parametrize("quoted", ["hunter2", "bWU6aHVudGVyMg=="])
+def test_a_secret_that_the_registry_quotes_is_not_repeated(quoted: str) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if "authorization" not in request.headers:
+            return httpx.Response(401, headers={"www-authenticate": "Basic"})
+        error = {"code": "DENIED", "message": f"no {quoted}!"}
+        return httpx.Response(403, json={"errors": [error]})
+
+    auth = AuthConfig(username="me", password="hunter2")
+    with pytest.raises(AuthorizationFailed, match=r"DENIED: no <hidden>!") as caught:
+        remote_at(ScriptedTransport(handler), auth).ask(HOST, "GET", "blobs", "x", accept="*/*")
+    assert quoted not in str(caught.value)
+
+
+def test_what_the_registry_asks_for_replaces_a_configured_authorization() -> None:
+    asked: list[list[str]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get_list("authorization"))
+        if len(asked) == 1:
+            return httpx.Response(401, headers={"www-authenticate": "Basic"})
+        return head()
+
+    transport = ScriptedTransport(handler, Config(headers={"authorization": "Bearer mine"}))
+    auth = AuthConfig(username="me", password="hunter2")
+    remote_at(transport, auth).ask(HOST, "HEAD", "manifests", "x", accept="*/*").close()
+    assert [len(values) for values in asked] == [1, 1]
+    assert asked[1][0].startswith("Basic ")
 
 
 def test_configured_headers_go_to_the_registry(tmp_path: object) -> None:
