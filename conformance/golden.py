@@ -67,22 +67,25 @@ class _Builder:
         # Which names share an inode: path -> number of the inode.
         self.inodes: dict[str, int] = {}
         self.next_inode = 0
+        # Directories in which the layer that is being applied changed something.
+        self.touched: set[str] = set()
 
     def apply(self, members: list[RawEntry]) -> None:
         listed: set[str] = set()
-        touched: set[str] = set()
+        self.touched.clear()
         # Whiteouts first: they speak of lower layers, whatever their place in this one.
         for member in members:
-            self._hide(_name(member), touched)
+            self._hide(_name(member))
         for member in members:
             path = self._place(member)
             if path is None:
                 continue
-            touched.add(_parent(path))
+            self.touched.add(_parent(path))
             if self.nodes[path].type == "dir" and not self.nodes[path].implied:
                 listed.add(path)
-        # A directory that got or lost a child without being described has any time it likes.
-        for path in touched - listed:
+        # A directory that got or lost a child without being described has any time it likes, and
+        # so has one with a whiteout in it: an overlay writes it down, also where it hides nothing.
+        for path in self.touched - listed:
             if path in self.nodes:
                 self.nodes[path] = replace(self.nodes[path], mtime=None)
 
@@ -98,17 +101,17 @@ class _Builder:
                     tree[path] = replace(tree[path], same_as=min(group))
         return tree
 
-    def _hide(self, name: str, touched: set[str]) -> None:
+    def _hide(self, name: str) -> None:
         parent, _, base = name.rpartition("/")
         if not base.startswith(_WHITEOUT):
             return
         folder = self._resolved(parent, make=False)
         if folder is None:
             return
+        self.touched.add(folder)
         if base == _OPAQUE:
             for path in [each for each in self.nodes if _parent(each) == folder]:
                 self._drop(path)
-            touched.add(folder)
             return
         victim = base[len(_WHITEOUT) :]
         # '.wh.', '.wh..' and '.wh...' name nothing, this folder and its parent: no rule gives
@@ -118,7 +121,6 @@ class _Builder:
         path = f"{folder}/{victim}" if folder else victim
         if path in self.nodes:
             self._drop(path)
-            touched.add(folder)
 
     def _place(self, member: RawEntry) -> str | None:
         name = _name(member)
@@ -192,6 +194,7 @@ class _Builder:
                     return None
                 self._drop(path)
                 self.nodes[path] = Node("dir", implied=True)
+                self.touched.add(_parent(path))
             here.append(part)
         return "/".join(here)
 
