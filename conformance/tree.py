@@ -115,7 +115,11 @@ def _walk(root: Path, below: str) -> Iterator[tuple[str, Path, os.stat_result]]:
         with os.scandir(root / folder) as entries:
             for entry in sorted(entries, key=lambda each: each.name):
                 path = f"{folder}/{entry.name}" if folder else entry.name
-                status = entry.stat(follow_symlinks=False)
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    # An overlay lists its whiteouts where nothing is merged, and denies them.
+                    continue
                 yield path, Path(entry.path), status
                 if stat.S_ISDIR(status.st_mode):
                     waiting.append(path)

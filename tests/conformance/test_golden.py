@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,12 @@ def test_directories_that_changed_have_any_time() -> None:
     assert golden_tree([lower, [Directory("d", mtime=7), File("d/b")]])["d"].mtime == 7
 
 
+@pytest.mark.parametrize("entry", [Whiteout("d/none"), File("d/new/file")])
+def test_a_change_without_a_trace_is_one_too(entry: object) -> None:
+    assert golden_tree([[Directory("d", mtime=5)]])["d"].mtime == 5
+    assert golden_tree([[Directory("d", mtime=5)], [entry]])["d"].mtime is None
+
+
 def test_layers_without_declared_tree() -> None:
     with pytest.raises(NotGolden):
         golden_tree([[RawEntry("x", "g")]])
@@ -162,6 +170,26 @@ def test_reading_a_tree_and_comparing(tmp_path: Path) -> None:
     assert "holds 5 bytes 'hellO', expected 5 bytes 'hello'" in lines[0]
     assert "has mtime" in lines[1]
     assert lines[-2:] == ["extra: a dir that should not be there", "l: missing, expected a symlink"]
+
+
+def test_a_name_that_is_listed_and_denied_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an overlay shows whiteouts in a directory that it doesn't merge with a lower one."""
+    for name in ("here", "denied"):
+        (tmp_path / name).touch()
+    listing = os.scandir
+
+    @contextmanager
+    def overlay(path: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with listing(path) as entries:
+            found = list(entries)
+        (tmp_path / "denied").unlink()
+        yield found
+
+    monkeypatch.setattr(os, "scandir", overlay)
+
+    assert list(tree_of(tmp_path)) == ["here"]
 
 
 def test_what_needs_root_is_not_asked_of_others() -> None:
