@@ -15,7 +15,7 @@ from typing import Any
 
 from conformance.applicability import Subject, not_applicable
 from conformance.case import Case
-from conformance.contract import HarnessError, Session
+from conformance.contract import Evidence, HarnessError, Session
 from conformance.neighbours import Memory, PlayInFull, Recall
 from conformance.playing import Play, play
 from conformance.requirements import Requirement, Requirements
@@ -98,7 +98,7 @@ class Judge:
             judged.honest = self._neighbour(case, record)
             if record.verdict == "inconclusive" or record.note:
                 return judged
-        self._decide(record, requirement, lying, avoided=bool(baits))
+        self._decide(record, requirement, lying, case, avoided=bool(baits))
         return judged
 
     def neighbour(self, case: Case) -> Play:
@@ -170,7 +170,13 @@ class Judge:
         record.actual = lying.world.neutral(actual(lying))
 
     def _decide(
-        self, record: Record, requirement: Requirement, lying: Play, *, avoided: bool
+        self,
+        record: Record,
+        requirement: Requirement,
+        lying: Play,
+        case: Case,
+        *,
+        avoided: bool,
     ) -> None:
         kind = kind_of(lying)
         if lying.observed is not None:
@@ -183,9 +189,8 @@ class Judge:
             record.note = "avoided" if avoided else ""
             return
         record.kind = kind
-        if lying.held and kind in INVARIANTS:
-            # The case has nothing to complain of; what is watched in every case has.
-            broken = self.requirements[INVARIANTS[kind]]
+        broken = self._invariant(case, lying, kind)
+        if broken is not None:
             record.requirement, record.level = broken.id, broken.level
             record.authority = broken.authority.id
             record.verdict = self._verdict(broken, kind)
@@ -202,6 +207,15 @@ class Judge:
         if record.verdict == "recorded":
             record.values.setdefault("behaviour", kind)
             record.note = requirement.status
+
+    def _invariant(self, case: Case, lying: Play, kind: str) -> Requirement | None:
+        """What is watched in every case and was broken, where the case itself is content."""
+        if not lying.held or kind not in INVARIANTS:
+            return None
+        if kind == "wrong-content" and Evidence.ROOTFS in case.needs and not lying.mislabelled:
+            # A case about unpacking asks for the right tree by needing to see it.
+            return None
+        return self.requirements[INVARIANTS[kind]]
 
     def _verdict(self, requirement: Requirement, kind: str) -> Verdict:
         if kind in ("crashed", "escaped"):

@@ -38,6 +38,7 @@ class Naive:
     headers: dict[str, str] = field(default_factory=dict)
     escape: bool = False
     repeat: int = 1
+    named: bool = True
     opened: int = 0
 
     def session(self, directory: Path) -> NaiveSession:
@@ -79,7 +80,8 @@ class NaiveSession:
             if self.naive.verify and found != descriptor["digest"]:
                 raise ValueError("digest mismatch")
             self._keep(request, descriptor["digest"], blob)
-        index = {"manifests": [{"digest": digest, "annotations": _named(request.image)}]}
+        named = _named(request.image if self.naive.named else "another/name:v1")
+        index = {"manifests": [{"digest": digest, "annotations": named}]}
         (request.store / "index.json").write_text(json.dumps(index))
         return digest
 

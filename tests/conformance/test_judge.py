@@ -63,6 +63,25 @@ def test_a_lie_in_the_content_that_is_taken_is_accepted(tmp_path: Path) -> None:
     assert (record.verdict, record.kind) == ("fail", "accepted")
 
 
+@pytest.mark.parametrize(
+    ("needs", "requirement", "verdict"),
+    [({Evidence.ROOTFS}, "LAYER-15", "deviates"), (set(), "STORE-01", "fail")],
+)
+def test_a_wrong_tree_breaks_what_asked_for_it(
+    needs: set[Evidence], requirement: str, verdict: str, tmp_path: Path
+) -> None:
+    shows = Evidence.ROOTFS if needs else Evidence.LAYOUT
+    subject = replace(
+        SUBJECT, roles=SUBJECT.roles | {"unpack"}, evidence=frozenset({shows, Evidence.STATUS})
+    )
+    judge = a_judge(tmp_path, Naive(named=False), subject=subject)
+
+    record = judge.judge(a_case(sound, "LAYER-15", needs=frozenset(needs))).record
+
+    assert (record.verdict, record.kind) == (verdict, "wrong-content")
+    assert record.requirement == requirement
+
+
 def test_a_right_image_that_is_refused(tmp_path: Path) -> None:
     def case(registry: Any, puller: Any) -> None:
         image = registry.add(an_image())
