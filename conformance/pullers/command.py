@@ -127,19 +127,24 @@ class CommandSession(BaseSession):
         if not table:
             return None
         if table["form"] == "dir":
-            request = replace(request, output=self._output(image, request))
+            return self._folder(table["path"], image, request)
         path = Path(expand(table["path"], self._request(replace(request, image=image))))
-        if table["form"] == "dir":
-            return Layout.of_dir_transport(path)
         if table["form"] == "oci":
             return Layout.of_directory(path, image)
         digest = self.status(image, request).digest
         return None if digest is None else Layout.of_store(path, digest)
 
-    def _output(self, image: str, request: PullRequest) -> Path:
-        """The folder of this very pull where it has left one, else that of the last for `image`."""
-        own = request.image == image and any(request.output.iterdir())
-        return request.output if own else self._outputs.get((request.store, image), request.output)
+    def _folder(self, template: str, image: str, request: PullRequest) -> Layout | None:
+        """What this very pull has left, where it brought the image; else what the last one left."""
+        outputs = [self._outputs.get((request.store, image), request.output)]
+        if request.image == image:
+            outputs.insert(0, request.output)
+        for output in outputs:
+            asked = replace(request, image=image, output=output)
+            found = Layout.of_dir_transport(Path(expand(template, self._request(asked))))
+            if found is not None:
+                return found
+        return None
 
     def rootfs(self, image: str, request: PullRequest) -> Path | None:
         """Mount the image by ``[rootfs] mount``; it stays until the session closes."""
