@@ -62,17 +62,16 @@ def padding(registry: WorldRegistry, puller: CasePuller) -> None:
     assert puller.pull(image).succeeded
 
 
-@case("unpack/truncated-gzip-is-refused", covers="LAYER-06", needs={Evidence.STATUS})
+@case("unpack/truncated-gzip-is-refused", covers="LAYER-06")
 def truncated_gzip(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """A layer whose gzip stream ends in its middle is refused, though the blob's digest fits."""
     half = world.lie("the gzip stream has no second half", -1500, truth=None)
     image = registry.add(an_image([a_layer(0), a_layer(1, cut=half)]))
 
     assert puller.pull(image).refused
-    assert puller.has_not(image)
 
 
-@case("unpack/truncated-tar-is-refused", covers="LAYER-06", needs={Evidence.STATUS})
+@case("unpack/truncated-tar-is-refused", covers="LAYER-06")
 def truncated_tar(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """A tar that ends in the middle of a file is refused, though digest and diffID fit."""
     whole = a_layer(1).salted(world.salt).tar
@@ -80,59 +79,66 @@ def truncated_tar(world: World, registry: WorldRegistry, puller: CasePuller) -> 
     image = registry.add(an_image([a_layer(0), Layer(raw_tar=tar)]))
 
     assert puller.pull(image).refused
-    assert puller.has_not(image)
 
 
-@case("unpack/swapped-diff-ids-are-refused", covers="LAYER-08", needs={Evidence.STATUS})
+@case("unpack/swapped-diff-ids-are-refused", covers="LAYER-08")
 def swapped_diff_ids(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
-    """Layers that don't hash to the config's diffIDs are refused, and no image appears."""
+    """Layers that don't hash to the config's diffIDs are refused."""
     layers = [a_layer(n).salted(world.salt) for n in range(2)]
     swapped = tuple(layer.diff_id for layer in reversed(layers))
     diff_ids = world.lie("the config's two diffIDs are swapped", swapped, truth=None)
     image = registry.add(an_image(layers, diff_ids=diff_ids))
 
     assert puller.pull(image).refused
-    assert puller.has_not(image)
 
 
-@case("unpack/missing-diff-id-is-refused", covers="LAYER-09", needs={Evidence.STATUS})
+@case("unpack/missing-diff-id-is-refused", covers="LAYER-09")
 def missing_diff_id(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """An image with more layers than its config has diffIDs is refused: none is left out."""
     counted = world.lie("the config has no diffID for the last layer", False, truth=True)
     image = registry.add(an_image([a_layer(0), a_layer(1, counted=counted)]))
 
     assert puller.pull(image).refused
-    assert puller.has_not(image)
 
 
-@case("unpack/unknown-compression-is-refused", covers="LAYER-07", needs={Evidence.STATUS})
+@case("unpack/unknown-compression-is-refused", covers="LAYER-07")
 def unknown_compression(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """A layer in a compression that nobody here knows is refused; no image lacks it in silence."""
     packed = world.lie("the second layer is packed with xz", "xz", truth="gzip")
     image = registry.add(an_image([a_layer(0), a_layer(1, compression=packed)]))
 
     assert puller.pull(image).refused
-    assert puller.has_not(image)
 
 
-@case("unpack/unknown-rootfs-type-is-refused", covers="LAYER-34", needs={Evidence.STATUS})
+@case("unpack/unknown-layer-type-is-refused", covers="LAYER-07b")
+def unknown_layer_type(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
+    """An image with a layer of a type that nobody here can unpack isn't claimed to be there."""
+    declared = world.lie(
+        "the second layer has a media type of nobody's",
+        {"mediaType": "application/vnd.example.layer.v1"},
+        truth={},
+    )
+    image = registry.add(an_image([a_layer(0), a_layer(1, declared=declared)]))
+
+    assert puller.pull(image).refused
+
+
+@case("unpack/unknown-rootfs-type-is-refused", covers="LAYER-34")
 def unknown_rootfs_type(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """A config whose `rootfs.type` isn't 'layers' is refused."""
     kind = world.lie("the config's rootfs.type is 'foo'", "foo", truth="layers")
     image = registry.add(an_image(config_edit=lambda config: config["rootfs"].update(type=kind)))
 
     assert puller.pull(image).refused
-    assert puller.has_not(image)
 
 
-@case("unpack/config-that-is-no-json-is-refused", covers="LAYER-35", needs={Evidence.STATUS})
+@case("unpack/config-that-is-no-json-is-refused", covers="LAYER-35")
 def config_without_json(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
-    """A config that breaks off in the middle of its JSON is refused, and no image appears."""
+    """A config that breaks off in the middle of its JSON is refused."""
     broken = world.lie("the config is no JSON", b'{"architecture": "amd64", "roo', truth=None)
     image = registry.add(an_image(raw_config=broken))
 
     assert puller.pull(image).refused
-    assert puller.has_not(image)
 
 
 @case("unpack/modes-owners-and-times", covers="LAYER-25", needs=ROOTFS)
@@ -214,14 +220,13 @@ def hard_links(registry: WorldRegistry, puller: CasePuller) -> None:
     assert puller.pull(image).succeeded
 
 
-@case("unpack/hard-link-to-nothing-is-refused", covers="LAYER-21", needs={Evidence.STATUS})
+@case("unpack/hard-link-to-nothing-is-refused", covers="LAYER-21")
 def hard_link_to_nothing(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """A hard link whose target is nowhere in the image is refused."""
     target = world.lie("a hard link's target is nowhere", "missing", truth="there")
     image = registry.add(an_image([of_entries(File("there", "x\n"), Hardlink("link", target))]))
 
     assert puller.pull(image).refused
-    assert puller.has_not(image)
 
 
 @case("unpack/gzip-called-plain", covers="LAYER-03")

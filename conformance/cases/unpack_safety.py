@@ -134,7 +134,13 @@ def hard_link(world: World, registry: WorldRegistry, puller: CasePuller) -> None
         "a hard link's target climbs out of the root", _up(world.outside / "canary"), truth="there"
     )
     image = registry.add(
-        an_image([of_entries(File("there", "x\n"), Hardlink("link", target, mode=0o777), _AFTER)])
+        an_image(
+            [
+                of_entries(
+                    File("there", "x\n", mode=0o777), Hardlink("link", target, mode=0o777), _AFTER
+                )
+            ]
+        )
     )
 
     assert _refused_or_inside(puller.pull(image), puller)
@@ -150,7 +156,10 @@ def hard_link_behind_link(world: World, registry: WorldRegistry, puller: CasePul
         Symlink("link", "d"),
     )
     layer = of_entries(
-        File("d/canary", "x\n"), link, Hardlink("stolen", "link/canary", mode=0o777), _AFTER
+        File("d/canary", "x\n", mode=0o777),
+        link,
+        Hardlink("stolen", "link/canary", mode=0o777),
+        _AFTER,
     )
     image = registry.add(an_image([layer]))
 
@@ -160,13 +169,12 @@ def hard_link_behind_link(world: World, registry: WorldRegistry, puller: CasePul
 @case("unpack/whiteout-behind-a-link-is-no-way-out", covers="LAYER-17", needs=ROOTFS, either=True)
 def whiteout_behind_link(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """Whiteouts behind a symbolic link that leads out remove nothing there."""
-    link = _entry(
-        world,
+    below: list[Entry] = world.lie(
         "whiteouts lie behind a symbolic link that leads out",
-        Symlink("link", str(world.outside)),
-        Directory("link"),
+        [Symlink("link", str(world.outside))],
+        truth=[Directory("link"), File("link/canary", "x\n"), Directory("link/etc")],
     )
     above = of_entries(Whiteout("link/canary"), OpaqueWhiteout("link/etc"), _AFTER)
-    image = registry.add(an_image([of_entries(link), above]))
+    image = registry.add(an_image([of_entries(*below), above]))
 
     assert _refused_or_inside(puller.pull(image), puller)

@@ -217,7 +217,8 @@ def links_are_replaced(registry: WorldRegistry, puller: CasePuller) -> None:
     assert puller.pull(image).succeeded
 
 
-@case("unpack/file-below-a-lower-link", covers="LAYER-19b", needs=ROOTFS)
+# Without ROOTFS among its needs: no golden tree says which of both is right.
+@case("unpack/file-below-a-lower-link", covers="LAYER-19b")
 def file_below_link(registry: WorldRegistry, puller: CasePuller) -> Observed:
     """A file below a name that is a symbolic link in a lower layer, with no entry for that name."""
     below = of_entries(Directory("usr/lib"), File("usr/lib/low", "x\n"), Symlink("lib", "usr/lib"))
