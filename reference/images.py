@@ -1,8 +1,9 @@
 """Image records: which names there are, and what each one names.
 
-A record is what makes an image visible. They live in SQLite (WAL, fully synced), so that a record
-is either there or not, whatever happens in between; every call opens its own connection, so
-threads, forks and other processes are all welcome.
+A record is what makes an image visible. They live in SQLite (fully synced), so that a record is
+either there or not, whatever happens in between; every call opens its own connection, so threads,
+forks and other processes are all welcome. With its rollback journal, not WAL: records can be read
+where nothing may be written, and to switch WAL on, SQLite doesn't wait for its turn.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ class ImageStore:
         self._path = root / "images.db"
         self._clock = clock
         with self._database(write=False) as database:
-            database.execute("PRAGMA journal_mode=WAL")
             database.execute(_SCHEMA)
 
     def get(self, name: str) -> Image | None:
