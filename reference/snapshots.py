@@ -1,7 +1,7 @@
 """Unpacked images: one plain folder for each, named by what was applied in it.
 
     <root>/snapshots/<algorithm>-<hex>   the files of all layers up to that chain id
-    <root>/snapshots/.new-…              one that is being made
+    <root>/snapshots/.new-…              one that is being made, locked by who makes it
 
 A folder gets its name when the last layer is in it and every diff id was right, so one that can be
 found is whole.
@@ -9,10 +9,11 @@ found is whole.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from reference.descriptors import Descriptor, digest_of
@@ -21,6 +22,7 @@ from reference.manifests import ImageConfig, Manifest
 from reference.rootfs import remove_tree
 from reference.store import Store, disk
 
+_NEW = ".new-"
 EMPTY_CHAIN = digest_of(b"")
 """Stands for the chain id of no layers at all, which has none."""
 
@@ -62,18 +64,41 @@ class Snapshots:
         target = self.path(config.diff_ids)
         if target.is_dir():
             return target
-        with disk(f"cannot make a folder in {self._folder}"):
-            made = Path(tempfile.mkdtemp(prefix=".new-", dir=self._folder))
-        try:
-            made.chmod(0o755)
+        with self.making() as made:
             self.apply(made, store, manifest, config, wait, check)
             # Another pull of the same image may have been faster: its folder is as good.
             with disk(f"cannot publish {target}"), suppress(FileExistsError):
                 self.publish(made, target)
-        finally:
-            if made.exists():
-                remove_tree(made)
         return target
+
+    @contextmanager
+    def making(self) -> Iterator[Path]:
+        """A new folder, locked while it is being filled, and removed unless it got its name."""
+        with ExitStack() as stack, disk(f"cannot make a folder in {self._folder}"):
+            self.sweep()
+            while True:
+                made = Path(tempfile.mkdtemp(prefix=_NEW, dir=self._folder))
+                lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+                stack.callback(os.close, lock)
+                stack.callback(remove_tree, made)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if made.exists():
+                    break  # nobody swept it away before it was locked
+            made.chmod(0o755)
+            cleanup = stack.pop_all()
+        with cleanup:
+            yield made
+
+    def sweep(self) -> None:
+        """Remove what pulls that were killed left half unpacked; locked ones are under way."""
+        for left in self._folder.glob(f"{_NEW}*"):
+            with suppress(FileNotFoundError, BlockingIOError):
+                lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    remove_tree(left)
+                finally:
+                    os.close(lock)
 
     def apply(
         self,

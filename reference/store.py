@@ -206,6 +206,8 @@ class Store:
         self._blobs = root / "blobs"
         self._ingest = root / "ingest"
         with disk(f"cannot set up the store {root}"):
+            # Whoever else uses this machine has no business with what a password was needed for.
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._ingest.mkdir(parents=True, exist_ok=True, mode=0o700)
             for algorithm in ALGORITHMS:
                 (self._blobs / algorithm).mkdir(parents=True, exist_ok=True)

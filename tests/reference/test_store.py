@@ -310,3 +310,12 @@ def test_any_row_of_interruptions_ends_in_the_same_blob(
     fill(store, descriptor, data)
     assert store.read(descriptor.digest) == data
     assert leftovers(store) == []
+
+
+def test_a_new_store_is_its_owners_own(tmp_path: Path) -> None:
+    """What it took a password to get is not for everybody on the machine."""
+    Store(tmp_path / "new")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "shared").mkdir(mode=0o750)
+    Store(tmp_path / "shared")
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o750
