@@ -269,8 +269,9 @@ class FileMaker:
             wanted = self._directories[path]
             try:
                 self._set_directory(found[0], wanted)
-            except OSError as error:
-                raise LayerError(f"cannot unpack {shown(path)}: {error.strerror}") from error
+            except (OSError, OverflowError, ValueError) as error:
+                reason = (isinstance(error, OSError) and error.strerror) or str(error)
+                raise LayerError(f"cannot unpack {shown(path)}: {reason}") from error
 
     def _set_directory(self, fd: int, wanted: _Attributes) -> None:
         if self.privileged and wanted.uid is not None and wanted.gid is not None:

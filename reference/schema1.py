@@ -189,7 +189,7 @@ class Schema1Converter:
             if value or name in ("architecture", "os"):
                 config[name] = value
         if features := newest.get("os.features"):
-            config["os.features"] = features
+            config["os.features"] = _strings("os.features", features)
         config["config"] = run_config(_object(newest, "config"))
         config["rootfs"] = {"type": "layers", "diff_ids": [layer.diff_id for layer in used]}
         config["history"] = history
@@ -217,12 +217,22 @@ def run_config(source: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if not isinstance(value, kind):
             raise ManifestError(f"{name} in a schema 1 config is not a {kind.__name__}")
+        if isinstance(value, list):
+            value = _strings(name, value)
         if isinstance(value, dict):
             empty = name in ("ExposedPorts", "Volumes")
+            if not empty:
+                _strings(name, list(value.values()))
             value = {key: {} if empty else value[key] for key in sorted(value)}
         if value:
             found[name] = value
     return found
+
+
+def _strings(name: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ManifestError(f"{name} in a schema 1 config is not of strings")
+    return value
 
 
 def _base64url(text: str) -> bytes:

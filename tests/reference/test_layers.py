@@ -249,6 +249,23 @@ def test_impossible_device_numbers_are_refused(root: Path) -> None:
         apply(root, buffer.getvalue())
 
 
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.REGTYPE])
+@pytest.mark.parametrize(
+    "record",
+    [
+        ("SCHILY.xattr.user.a\0b", "x"),
+        pytest.param(
+            ("uid", "9" * 19), marks=pytest.mark.skipif(not ROOT, reason="only root sets owners")
+        ),
+    ],
+)
+def test_attributes_that_no_kernel_takes_are_the_layers_fault(
+    root: Path, kind: bytes, record: tuple[str, str]
+) -> None:
+    with pytest.raises(LayerError, match="cannot unpack x"):
+        apply(root, (E("x", kind=kind, pax=(record,)),))
+
+
 def test_xattrs_are_set_where_the_file_system_has_them(root: Path, tmp_path: Path) -> None:
     probe = tmp_path / "probe"
     probe.touch()

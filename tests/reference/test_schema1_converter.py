@@ -187,6 +187,12 @@ def test_another_manifest_than_asked_for_is_refused(tmp_path: Path) -> None:
         (document(("base", entry(config=[]))), "not an object"),
         (document(("base", entry(config={"Cmd": "sh"}))), "Cmd in a schema 1 config"),
         (document(("base", entry(container_config={"Cmd": "sh"}))), "not a list"),
+        (
+            document(("base", entry(config={"Env": [[1]]}))),
+            "Env in a schema 1 config is not of str",
+        ),
+        (document(("base", entry(config={"Labels": {"a": {}}}))), "Labels .* is not of strings"),
+        (document(("base", entry(**{"os.features": "x"}))), "os.features .* is not of strings"),
     ],
 )
 def test_what_cannot_be_converted_is_an_error(tmp_path: Path, payload: bytes, why: str) -> None:
