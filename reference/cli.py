@@ -10,7 +10,9 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reference import __version__
@@ -27,7 +29,10 @@ def default_root() -> Path:
     if given := os.environ.get("REFPULL_ROOT"):
         return Path(given)
     data = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(data) if data.startswith("/") else Path.home() / ".local" / "share") / "refpull"
+    try:
+        return (Path(data) if data.startswith("/") else Path.home() / ".local/share") / "refpull"
+    except RuntimeError:
+        raise UsageError("no home folder is known: name the store with --root") from None
 
 
 def duration(text: str) -> float:
@@ -99,12 +104,19 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def check(arguments: argparse.Namespace) -> None:
+def check(arguments: argparse.Namespace, root: Path) -> None:
     """Refuse combinations that make no sense, before anything is done."""
     if bool(arguments.cert) != bool(arguments.key):
         raise UsageError("--cert and --key need each other")
     if (arguments.user is not None) != arguments.password_stdin:
         raise UsageError("--user and --password-stdin need each other")
+    if arguments.user is not None and (not arguments.user or ":" in arguments.user):
+        raise UsageError("--user must be a name without a colon")
+    store = os.path.realpath(root)
+    for name in ("output", "rootfs"):
+        path = getattr(arguments, name)
+        if path and os.path.commonpath([store, os.path.realpath(path)]) == os.path.realpath(path):
+            raise UsageError(f"--{name} must be another folder than the store {root}, or one in it")
     if arguments.output and arguments.rootfs:
         output, rootfs = (os.path.realpath(p) for p in (arguments.output, arguments.rootfs))
         if os.path.commonpath([output, rootfs]) in (output, rootfs):
@@ -135,9 +147,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the command line says."""
     from reference import commands
 
-    root = (arguments.root or default_root()).absolute()
+    try:
+        root = (arguments.root or default_root()).absolute()
+    except FileNotFoundError:
+        raise UsageError("the current folder is gone: change to one that is there") from None
     if arguments.command == "pull":
-        check(arguments)
+        check(arguments, root)
         secret = password() if arguments.password_stdin else ""
         commands.pull(arguments, root, secret)
     elif arguments.command == "images":
@@ -148,37 +163,47 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `refpull` with these arguments (default: the process's); returns the exit code."""
+    _open_standard_streams()
     arguments = parser().parse_args(argv)
-    before = _on_terminate(signal.default_int_handler)
-    try:
-        code = _guarded(arguments)
-    finally:
-        _on_terminate(before)
-    return code
+    with _ending_tidily():
+        return _guarded(arguments)
 
 
 def _guarded(arguments: argparse.Namespace) -> int:
-    from reference.errors import PullError, one_line
+    from reference.errors import ConfigError, InvalidReference, PullError, one_line
     from reference.output import OutputExistsError
 
     try:
         run(arguments)
-        sys.stdout.flush()
-    except (UsageError, OutputExistsError) as error:
+        return _flush_output()
+    except (UsageError, OutputExistsError, InvalidReference, ConfigError) as error:
         return _say(one_line(str(error)), 2)
     except PullError as error:
         return _say(one_line(str(error), 1000), 1)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
     except BrokenPipeError:
-        # Whoever read our output has gone: there is nobody to tell, here or at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read it has gone: there is nobody to tell
         return 1
+    except OSError as error:
+        # Of the machine, where no part of the pull says it better: a folder one may not look into.
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(one_line(f"{where}{error.strerror or error}"), 1)
     except Exception as error:
         if os.environ.get("REFPULL_DEBUG"):
             raise
         what = one_line(f"{type(error).__name__}: {error}")
         return _say(f"internal error, {what} (REFPULL_DEBUG=1 shows where)", 1)
+
+
+def _flush_output() -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        return _say(f"cannot write to stdout: {error.strerror}", 1)
     return 0
 
 
@@ -187,9 +212,34 @@ def _say(text: str, code: int) -> int:
     return code
 
 
-def _on_terminate(handler: object) -> object:
-    """Have SIGTERM end a pull as tidily as Ctrl-C; only the main thread can say so."""
+def _open_standard_streams() -> None:
+    """Give a closed stream's number to nothing: else the next file opened gets what we print."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _drop_output() -> None:
+    """Let what stdout still holds go nowhere, so that the interpreter doesn't complain at exit."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _ending_tidily() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end a pull as Ctrl-C does, but leave those that are ignored so."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if (handler := signal.getsignal(number)) is not signal.SIG_IGN:
+                before[number] = handler
+                signal.signal(number, signal.default_int_handler)
     try:
-        return signal.signal(signal.SIGTERM, handler)  # type: ignore[arg-type]
-    except ValueError:
-        return signal.SIG_DFL
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

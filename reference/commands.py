@@ -91,7 +91,7 @@ def pull(arguments: argparse.Namespace, root: Path, password: str) -> None:
         ("rootfs", rootfs),
     ):
         if value is not None:
-            print(f"{title + ':':10}{value}")
+            _result(f"{title + ':':10}{value}")
 
 
 def write_layout(puller: Puller, pulled: Pulled, output: Path) -> None:
@@ -120,7 +120,7 @@ def images(root: Path) -> None:
         rows.append((image.name, image_id[:19], image.target.digest[:19]))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for name, image_id, digest in rows:
-        print(f"{name:{widths[0]}}  {image_id:{widths[1]}}  {digest}")
+        _result(f"{name:{widths[0]}}  {image_id:{widths[1]}}  {digest}")
 
 
 def remove(root: Path, names: list[str]) -> None:
@@ -134,7 +134,7 @@ def remove(root: Path, names: list[str]) -> None:
             raise StoreError(f"no image {name}")
         for record in related(puller.records, image.name, image.target):
             puller.records.remove(record)
-            print(f"removed {record}")
+            _result(f"removed {record}")
 
 
 def related(records: ImageStore, name: str, target: Descriptor) -> list[str]:
@@ -148,6 +148,15 @@ def related(records: ImageStore, name: str, target: Descriptor) -> list[str]:
         return same
     tagged = [other for other in same if not is_digest(other) and "@" not in other]
     return same if not set(tagged) - {name} else [name]
+
+
+def _result(text: str) -> None:
+    try:
+        print(text)
+    except BrokenPipeError:
+        raise  # whoever read it has gone, which is no failure of ours
+    except OSError as error:
+        raise StoreError(f"cannot write to stdout: {error.strerror}") from error
 
 
 def _line(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -67,7 +68,6 @@ class Config:
 
     platform: str | None = None
     max_concurrent_downloads: int = 3
-    snapshotter: str = "directory"
 
     progress_timeout: float = 300.0
     """Cancel when requests are active and no byte arrives for so long; 0 switches it off."""
@@ -108,8 +108,12 @@ class Config:
             raise ConfigError("max_concurrent_downloads must not be negative (0: no limit)")
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.type == "float" and not 0 <= value < float("inf"):
-                raise ConfigError(f"{each.name} must be a number of seconds, not {value}")
+            if each.type not in ("float", "float | None") or value is None:
+                continue
+            if not 0 <= value <= threading.TIMEOUT_MAX:
+                raise ConfigError(
+                    f"{each.name} must be 0 to {threading.TIMEOUT_MAX:.0f} seconds, not {value:g}"
+                )
         if self.compat not in (None, "containerd"):
             raise ConfigError(f'compat must be "containerd" or absent, not {self.compat!r}')
 

@@ -18,11 +18,18 @@ class OutputExistsError(StoreError):
 
 
 def check_free(path: Path) -> None:
-    """Refuse to write over anything: the folder must not exist, or be empty."""
+    """Refuse to write over anything: the folder must not exist, or be empty and replaceable."""
     with disk(f"cannot look at {path}"):
         if path.is_dir():
             if any(path.iterdir()):
                 raise OutputExistsError(f"{path} exists and is not empty: name another folder")
+            # Another folder takes its place: the kernel refuses that of a mount point, and whoever
+            # works in the old one would look at an empty folder without a name.
+            if os.path.ismount(path) or path.samefile(os.curdir):
+                kind = "a mount point" if os.path.ismount(path) else "the current folder"
+                raise OutputExistsError(
+                    f"{path} is {kind}, which can't be replaced: name one in it"
+                )
         elif os.path.lexists(path):
             raise OutputExistsError(f"{path} exists and is not a folder: name another one")
 
@@ -33,7 +40,7 @@ def fresh_directory(path: Path) -> Iterator[Path]:
 
     When it doesn't, whatever the reason, the folder is removed with all that is in it.
     """
-    path = path.absolute()
+    path = Path(os.path.realpath(path))  # a link to an empty folder means that folder
     check_free(path)
     with disk(f"cannot make a folder beside {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)

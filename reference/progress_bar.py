@@ -6,7 +6,7 @@ gives a puller whose parts tell the board.
 
 from __future__ import annotations
 
-import shutil
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +22,7 @@ from reference.store import Ingest, Store
 
 _REDRAW = 0.1  # seconds between two drawings
 _RATE_OVER = 2.0  # seconds that the shown rate is an average of
+_UNKNOWN_WIDTH = 80
 _NARROW = 50  # columns below which there is no room for a bar
 
 
@@ -115,9 +116,15 @@ class Bar:
 
     def _run(self) -> None:
         while not self._done.wait(_REDRAW):
-            columns = shutil.get_terminal_size().columns
-            self._stream.write("\r\x1b[K" + self.text(time.monotonic(), columns))
+            self._stream.write("\r\x1b[K" + self.text(time.monotonic(), self.columns()))
             self._stream.flush()
+
+    def columns(self) -> int:
+        """The width of the terminal that is drawn on, which stdout may not be."""
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or _UNKNOWN_WIDTH
+        except (OSError, ValueError):
+            return _UNKNOWN_WIDTH
 
     def text(self, now: float, columns: int) -> str:
         """The line at time `now` (seconds), at most one less than `columns` wide."""

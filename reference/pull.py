@@ -1,8 +1,8 @@
 """The whole pull on one page, in the order of the seed's PullImage.
 
-Normalise the name, parse the settings, choose the snapshotter, find the hosts, start to watch the
-progress, resolve, fetch what the platform needs while the layers are applied in order, and only
-then write the records that make the image visible: by its id, its tag and its digest.
+Normalise the name, parse the settings, find the hosts, start to watch the progress, resolve, fetch
+what the platform needs while the layers are applied in order, and only then write the records that
+make the image visible: by its id, its tag and its digest.
 
 `Puller`'s attributes are the classes that do each part. Whoever wants one decision taken otherwise
 subclasses the part, and names it in a subclass of `Puller`.

@@ -23,6 +23,8 @@ from typing import Any
 import httpcore
 import httpx
 
+_DAY = 86400.0
+"""Seconds: a poll takes no more than 24 days, and nobody waits for one."""
 _LAST_PORT = 65535
 """getaddrinfo takes a larger number modulo 65536, which would be some other service."""
 
@@ -102,7 +104,7 @@ class Sockets(httpcore.NetworkBackend):
         if code == EINPROGRESS:
             poll = select.poll()
             poll.register(sock, select.POLLOUT)
-            if self._aborted or not poll.poll(None if limit is None else limit * 1000):
+            if self._aborted or not poll.poll(None if limit is None else min(limit, _DAY) * 1000):
                 raise TimeoutError
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,6 +227,13 @@ def test_a_folder_with_something_in_it_is_not_touched(
         (["--ca", "nowhere.pem"], "--ca: there is no file nowhere.pem"),
         (["--hosts-dir", "nowhere"], "--hosts-dir: there is no folder nowhere"),
         (["-o", "x", "--rootfs", "x/y"], "must be two folders"),
+        (["--user", "", "--password-stdin"], "must be a name without a colon"),
+        (["--user", "a:b", "--password-stdin"], "must be a name without a colon"),
+        (["-o", "s", "--root", "s"], "must be another folder than the store"),
+        (["--rootfs", "s", "--root", "s/t"], "must be another folder than the store"),
+        (["-o", ".", "--root", "../other"], "is the current folder, which can't be replaced"),
+        (["--platform", "a/b/c/d"], "must be os/architecture"),
+        (["--timeout", "99999999999h"], "timeout must be 0 to"),
     ],
 )
 def test_wrong_use_is_one_line(
@@ -254,14 +264,88 @@ def test_wrong_grammar_exits_2(
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [("UPPER/Case", "lowercase"), ("127.0.0.1:1/x", "127.0.0.1:1")],
+    ("name", "words", "code"),
+    [("UPPER/Case", "lowercase", 2), ("127.0.0.1:1/x", "127.0.0.1:1", 1)],
 )
 def test_names_and_registries_that_are_none(
-    name: str, words: str, capsys: pytest.CaptureFixture[str]
+    name: str, words: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["pull", "-q", name]) == 1
+    assert main(["pull", "-q", name]) == code
     assert words in one_error(capsys)
+
+
+def test_a_link_to_an_empty_folder_means_that_folder(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    assert main(["pull", "-q", image.reference, "-o", "link"]) == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "empty" / "oci-layout").exists()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    assert main(["pull", "x", "--hosts-dir", "closed"]) == 1
+    assert one_error(capsys) == "closed: Permission denied"
+
+
+def test_without_a_home_the_store_has_to_be_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("REFPULL_ROOT")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert main(["images"]) == 2
+    assert "name the store with --root" in one_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "words"),
+    [
+        (">/dev/full", 1, "refpull: cannot write to stdout: No space left on device"),
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("--user u --password-stdin <&-", 2, "refpull: there is no password on stdin"),
+    ],
+)
+def test_streams_that_are_full_or_closed(
+    image: Image, tmp_path: Path, redirection: str, code: int, words: str
+) -> None:
+    command = f"{sys.executable} -m reference pull -q {image.reference} {redirection}"
+    found = subprocess.run(["sh", "-c", command], capture_output=True, timeout=30, check=False)
+    assert (found.returncode, found.stderr.decode().strip()) == (code, words)
+
+
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    command = (
+        f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -P -m reference images --root x"
+    )
+    found = subprocess.run(["sh", "-c", command], capture_output=True, timeout=30, check=False)
+    assert found.returncode == 2
+    assert found.stderr == b"refpull: the current folder is gone: change to one that is there\n"
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_closes_ends_a_pull_unless_nohup_said_no(
+    ignored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang_up(arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        monkeypatch.setattr("reference.cli.run", hang_up)
+        assert main(["images"]) == (0 if ignored else 130)
+        assert signal.getsignal(signal.SIGHUP) is (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_an_unexpected_error_is_one_line_too(
@@ -404,6 +488,19 @@ def test_amounts() -> None:
         "5.0 GB",
         "10000.0 GB",
     ]
+
+
+def test_the_bar_is_as_wide_as_the_terminal_it_is_on() -> None:
+    """Not as the one that stdout is on, which may be a file."""
+    leader, follower = pty.openpty()
+    try:
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 47, 0, 0))
+        with open(follower, "w", closefd=False) as stream:
+            assert Bar(Board(), stream).columns() == 47
+    finally:
+        os.close(leader)
+        os.close(follower)
+    assert Bar(Board(), io.StringIO()).columns() == 80
 
 
 def test_the_bar_fits_its_line(tmp_path: Path) -> None:
