@@ -164,9 +164,11 @@ def run(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `refpull` with these arguments (default: the process's); returns the exit code."""
     _open_standard_streams()
-    arguments = parser().parse_args(argv)
-    with _ending_tidily():
-        return _guarded(arguments)
+    try:
+        with _ending_tidily():
+            return _guarded(parser().parse_args(argv))
+    except KeyboardInterrupt:  # wherever it came: while a module is being imported, too
+        return _say("interrupted", 130)
 
 
 def _guarded(arguments: argparse.Namespace) -> int:
@@ -180,8 +182,6 @@ def _guarded(arguments: argparse.Namespace) -> int:
         return _say(one_line(str(error)), 2)
     except PullError as error:
         return _say(one_line(str(error), 1000), 1)
-    except KeyboardInterrupt:
-        return _say("interrupted", 130)
     except BrokenPipeError:
         _drop_output()  # whoever read it has gone: there is nobody to tell
         return 1

@@ -348,6 +348,20 @@ def test_a_terminal_that_closes_ends_a_pull_unless_nohup_said_no(
         signal.signal(signal.SIGHUP, before)
 
 
+def test_an_interrupt_during_an_import_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "reference.output":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "reference.output")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert main(["images"]) == 130
+    assert one_error(capsys) == "interrupted"
+
+
 def test_an_unexpected_error_is_one_line_too(
     image: Image, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
