@@ -339,11 +339,15 @@ def test_a_terminal_that_closes_ends_a_pull_unless_nohup_said_no(
     def hang_up(arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGHUP)
 
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    def nothing(*_: object) -> None:
+        return None
+
+    mine = signal.SIG_IGN if ignored else nothing
+    before = signal.signal(signal.SIGHUP, mine)
     try:
         monkeypatch.setattr("reference.cli.run", hang_up)
         assert main(["images"]) == (0 if ignored else 130)
-        assert signal.getsignal(signal.SIGHUP) is (signal.SIG_IGN if ignored else signal.SIG_DFL)
+        assert signal.getsignal(signal.SIGHUP) is mine
     finally:
         signal.signal(signal.SIGHUP, before)
 
