@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -10,8 +11,9 @@ def main() -> int:
     try:
         from conformance.cli import main as command
     except KeyboardInterrupt:
-        print("pullproof: interrupted", file=sys.stderr)
-        return 2
+        print("pullproof: interrupted", file=sys.stderr, flush=True)
+        # Python would end by the signal itself where half a module is still being made.
+        os._exit(2)
     return command()
 
 

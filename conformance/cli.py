@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -46,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     options = parser(commands).parse_args(argv)
     try:
+        if _inside_already():
+            signal.signal(signal.SIGINT, _interrupted)
+        isolation.ready()
         return int(options.command(options))
     except _MISTAKES as mistake:
         return _say(str(mistake), EXIT_USAGE)
@@ -58,6 +63,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(f"{where}{error.strerror or error}", running.EXIT_INCOMPLETE)
     except KeyboardInterrupt:
         return _say("interrupted", running.EXIT_INTERRUPTED)
+
+
+_GRACE_S = 10.0
+"""How long a run that is interrupted may take to tidy up and to write what it has."""
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    """Ctrl-C: end in order, but end. Whatever happens, the results say that they aren't complete.
+
+    An exception at any place can leave a lock behind that somebody waits for.
+    """
+
+    def give_up() -> None:
+        os._exit(running.EXIT_INTERRUPTED)
+
+    # The second time nobody wants to wait.
+    signal.signal(signal.SIGINT, lambda *_: give_up())
+    timer = threading.Timer(_GRACE_S, give_up)
+    timer.daemon = True
+    timer.start()
+    raise KeyboardInterrupt
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -97,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _isolated(*argv: str) -> int:
     """This command again, inside; what killed it there is no status of ours."""
-    status = isolation.run([sys.executable, "-m", "conformance", *argv])
+    status = isolation.run([sys.executable, "-m", "conformance", *argv], hold=True)
     if status <= 128:
         return status
     if status == 128 + signal.SIGINT:

@@ -32,7 +32,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
-__all__ = ["HOSTS", "Isolation", "current", "overlay_usable", "run", "unmount_below"]
+__all__ = ["HOSTS", "Isolation", "current", "overlay_usable", "ready", "run", "unmount_below"]
 
 HOSTS = {
     **dict.fromkeys(
@@ -90,8 +90,11 @@ def current() -> Isolation:
     return Isolation(**json.loads(value))
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], *, hold: bool = False) -> int:
     """Run a command isolated, wait for it, and remove what it left. Returns its exit status.
+
+    ``hold``: SIGINT is kept back from it until it calls `ready`: a program that is still being
+    loaded can't answer it.
 
     The command reads the result of `current` for itself. SIGINT and SIGTERM are passed on to it;
     it is killed when this process dies or loses patience.
@@ -110,16 +113,23 @@ def run(argv: Sequence[str]) -> int:
             pid_namespace="--pid" in flags,
             run_dir=directory,
         )
-        return _run_inside(argv, flags, isolation)
+        return _run_inside(argv, flags, isolation, hold=hold)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _run_inside(argv: Sequence[str], flags: tuple[str, ...], isolation: Isolation) -> int:
+def ready() -> None:
+    """Let the SIGINT come that was held back (see `run`), now that somebody catches it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _run_inside(
+    argv: Sequence[str], flags: tuple[str, ...], isolation: Isolation, *, hold: bool
+) -> int:
     reader, writer = os.pipe()
     command = [
         *("unshare", *flags, "--", sys.executable, "-m", "conformance.isolation"),
-        *("--control", str(reader), "--", *argv),
+        *("--control", str(reader), *(["--hold"] if hold else []), "--", *argv),
     ]
     # A session of its own: the terminal's Ctrl-C reaches this process alone, which passes it on
     # once. Otherwise every process of the run would get it, some of them twice.
@@ -213,13 +223,15 @@ def _private_hosts(run_dir: str) -> None:
     _libc_mount(str(path), _SYSTEM_HOSTS, None, _MS_BIND)
 
 
-def _first_process(control: int, argv: Sequence[str]) -> int:
+def _first_process(control: int, argv: Sequence[str], *, hold: bool) -> int:
     """Set the namespaces up, run the command, reap what is orphaned, end with its status."""
     _loopback_up()
     _private_hosts(current().run_dir)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    child = subprocess.Popen(argv, restore_signals=True, preexec_fn=_default_signals)
+    child = subprocess.Popen(
+        argv, restore_signals=True, preexec_fn=_held_back if hold else _default_signals
+    )
 
     abandoned = threading.Event()
 
@@ -265,6 +277,11 @@ def _default_signals() -> None:
     # Only this process ignores them; no thread exists yet, so Python code may run here.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+
+
+def _held_back() -> None:
+    _default_signals()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 # --- what the adapters ask ----------------------------------------------------------------------
@@ -313,9 +330,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The first process inside: not for people."""
     parser = argparse.ArgumentParser(prog="conformance.isolation", description=main.__doc__)
     parser.add_argument("--control", type=int, required=True)
+    parser.add_argument("--hold", action="store_true")
     parser.add_argument("argv", nargs="+")
     options = parser.parse_args(arguments)
-    return _first_process(options.control, options.argv)
+    return _first_process(options.control, options.argv, hold=options.hold)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from conformance.bundle import write_bundle
 from conformance.case import Case
 from conformance.judge import Judge, Judged
 from conformance.plan import Plan, judge_for
+from conformance.pullers.process import end_children
 from conformance.results import Record
 
 __all__ = ["PLAN_VARIABLE", "CaseItem", "CasesFile", "Collected"]
@@ -82,6 +83,8 @@ class Collected:
         self.interrupted = type(excinfo.value) is KeyboardInterrupt
         if not self.interrupted:
             self.crashes.append(str(excinfo.value))
+        # Workers, daemons and pullers would be waited for: a stalled one for as long as it stalls.
+        end_children()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

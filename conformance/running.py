@@ -203,6 +203,8 @@ def _pytest(
         *("-p", "conformance.plugin", "-p", "no:terminal", "-p", "no:cacheprovider"),
         *("-c", os.devnull, "--rootdir", str(folder.parent), "--import-mode", "importlib"),
         *("-o", "addopts=", "-o", "junit_family=xunit2", "-o", "junit_logging=no"),
+        # Workers are given temporary folders, wanted or not.
+        *("--basetemp", str(Path(current().run_dir or out) / "pytest")),
         *("-o", f"junit_suite_name=pullproof {load_profile(plan.puller).name}"),
     ]
     if jobs > 1:

@@ -52,7 +52,7 @@ def run_several(options: argparse.Namespace) -> int:
         out = options.out / profiles[name].name
         print(f"\n=== {name}", flush=True)
         statuses[name] = isolation.run(
-            [sys.executable, "-m", "conformance", *_arguments(options, name, out)]
+            [sys.executable, "-m", "conformance", *_arguments(options, name, out)], hold=True
         )
         if statuses[name] in (EXIT_INTERRUPTED, *_KILLED_BY_US):
             return EXIT_INTERRUPTED

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -34,6 +35,7 @@ from conformance.pullers.python_child import perform
 
 __all__ = ["ForkServer", "Job", "server_for"]
 
+_PR_SET_PDEATHSIG = 1
 _LARGEST = 128 * 1024
 """Bytes of one message: what a datagram of a Unix socket holds on every Linux."""
 
@@ -200,6 +202,8 @@ def _child(connection: socket.socket) -> NoReturn:
     status = 1
     try:
         os.setsid()
+        # Nobody else would bury this child if the server were killed.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,14 @@ from typing import Any
 
 from conformance.contract import HarnessError
 
-__all__ = ["Child", "crash_words", "environment", "read_bounded", "start_dying_with_us"]
+__all__ = [
+    "Child",
+    "crash_words",
+    "end_children",
+    "environment",
+    "read_bounded",
+    "start_dying_with_us",
+]
 
 _KEPT = 32 * 1024
 """Bytes kept of each end of what a puller wrote."""
@@ -80,11 +88,46 @@ def _dying_with_parent() -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", _DIES_WITH_PARENT)
 
 
+_ending = threading.Event()
+
+
+def end_children() -> None:
+    """The run was interrupted: kill every child of this process, and start no other.
+
+    What waits for a puller then has its end at once, in whatever thread it waits.
+    """
+
+    def end() -> None:
+        _ending.set()
+        for pid in _children():
+            with suppress(ProcessLookupError):
+                if os.getpgid(pid) == pid:
+                    os.killpg(pid, signal.SIGKILL)
+                else:
+                    os.kill(pid, signal.SIGKILL)
+
+    # By the thread that starts them: none is started behind our back.
+    _spawner().submit(end).result()
+
+
+def _children() -> list[int]:
+    own = os.getpid()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # What stands in brackets may hold anything; the parent is the second field after it.
+            if int(path.read_text().rpartition(")")[2].split()[1]) == own:
+                found.append(int(path.parent.name))
+    return found
+
+
 def start_dying_with_us(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start a program that the kernel kills when this process ends. `options` are Popen's."""
     command = [*_dying_with_parent(), *argv]
 
     def start() -> subprocess.Popen[bytes]:
+        if _ending.is_set():
+            raise HarnessError("the run is being ended")
         return subprocess.Popen(command, **options)
 
     return _spawner().submit(start).result()
