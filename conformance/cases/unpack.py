@@ -112,13 +112,13 @@ def unknown_compression(world: World, registry: WorldRegistry, puller: CasePulle
 
 @case("unpack/unknown-layer-type-is-refused", covers="LAYER-07b")
 def unknown_layer_type(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
-    """An image with a layer of a type that nobody here can unpack isn't claimed to be there."""
+    """An image whose layer has a type that nobody here can unpack isn't claimed to be there."""
     declared = world.lie(
-        "the second layer has a media type of nobody's",
+        "the layer has a media type of nobody's",
         {"mediaType": "application/vnd.example.layer.v1"},
         truth={},
     )
-    image = registry.add(an_image([a_layer(0), a_layer(1, declared=declared)]))
+    image = registry.add(an_image([a_layer(0, declared=declared)]))
 
     assert puller.pull(image).refused
 
