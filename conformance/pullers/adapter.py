@@ -24,6 +24,7 @@ from conformance.isolation import current
 from conformance.profile import Profile
 from conformance.pullers.command import CommandSession
 from conformance.pullers.cri import CriSession, require_grpc
+from conformance.pullers.process import environment
 from conformance.pullers.python import PythonSession
 from conformance.pullers.python_child import resolve
 from conformance.pullers.template import Values, expand
@@ -103,14 +104,20 @@ class AdaptedPuller:
         values = Values(self._found())
         argv = [expand(argument, values) for argument in probe["argv"]]
         try:
-            answer = subprocess.run(
-                argv,
-                capture_output=True,
-                text=True,
-                timeout=_PROBE_S,
-                check=False,
-                errors="replace",
-            )
+            # With a home of its own: even `go version` leaves something in its caller's, and may
+            # do so after its end; the run removes what this can't.
+            with tempfile.TemporaryDirectory(
+                dir=current().run_dir or None, ignore_cleanup_errors=True
+            ) as home:
+                answer = subprocess.run(
+                    argv,
+                    capture_output=True,
+                    text=True,
+                    timeout=_PROBE_S,
+                    check=False,
+                    errors="replace",
+                    env=environment(Path(home), {}, self.profile.tables.get("pass_env", ())),
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NotUsable(f"{self.profile.name}: {' '.join(argv)}: {error}") from None
         match = re.search(probe["pattern"], answer.stdout + answer.stderr)
