@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from conformance import isolation, lock, plan, running, several
-from conformance.bundle import command_of
 from conformance.case import CaseError, load_cases
 from conformance.contract import HarnessError, NotUsable
 from conformance.ledger import LedgerError
@@ -154,10 +153,10 @@ def _report(done: running.Run, chosen: plan.Plan, *, single: bool) -> None:
     results = done.results
     for record in results.records:
         if noteworthy(record):
-            print(block(record, requirements, chosen.puller, chosen.seed, done.ledger))
+            print(block(record, requirements, chosen.again(record.case), done.ledger))
         elif single and record.pulls and not withheld(record, done.ledger):
             print(detail(record))
-            print(f"  again      {command_of(record.case, chosen.puller, chosen.seed)}")
+            print(f"  again      {chosen.again(record.case)}")
         if single and noteworthy(record) and record.pulls and not withheld(record, done.ledger):
             print(detail(record))
     for problem in done.problems:

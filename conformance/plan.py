@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ class Plan:
     def read(cls, path: Path) -> Plan:
         """The plan that the controller left."""
         return cls(**json.loads(path.read_text("utf-8")))
+
+    def again(self, case: str) -> str:
+        """The command that judges one case again, on the same content."""
+        words = ["pullproof", "run", "--puller", self.puller]
+        for name in self.scenarios:
+            if case == f"incident/{Path(name).stem}":
+                words += ["--scenario", os.path.relpath(name)]
+        return shlex.join([*words, "--case", case, "--seed", self.seed])
 
     def selected(self) -> list[Case]:
         """The cases of the plan, in its order."""

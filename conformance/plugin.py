@@ -233,7 +233,7 @@ class Worker:
         judged: Judged = judge.judge(case)
         record = judged.record
         if judged.lying is not None and (self.plan.bundles or wants_bundle(record)):
-            record.bundle = write_bundle(judged, Path(self.plan.out), self.plan, case.scenario)
+            record.bundle = write_bundle(judged, Path(self.plan.out), self.plan, case)
         return record
 
     def close(self) -> None:

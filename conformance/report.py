@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
-from conformance.bundle import command_of
 from conformance.ledger import Ledger
 from conformance.requirements import Requirement, Requirements
 from conformance.results import VERDICTS, Record, Results
@@ -33,7 +32,7 @@ def withheld(record: Record, ledger: Ledger | None) -> bool:
 
 
 def block(
-    record: Record, requirements: Requirements, puller: str, seed: str, ledger: Ledger | None = None
+    record: Record, requirements: Requirements, again: str, ledger: Ledger | None = None
 ) -> str:
     """One case, with all that is needed to act on it."""
     entry = ledger.entry(record.case) if ledger is not None else None
@@ -63,7 +62,7 @@ def block(
     if record.bundle:
         lines.append(_row("bundle", record.bundle))
     # In one line, however long: it is there to be copied.
-    lines.append(f"  again      {command_of(record.case, puller, seed)}")
+    lines.append(f"  again      {again}")
     return "\n".join(lines)
 
 

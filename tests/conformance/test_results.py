@@ -100,7 +100,9 @@ def test_a_file_that_isnt_whole_is_refused(text: str, words: str, tmp_path: Path
 
 
 def test_a_block_can_be_acted_on() -> None:
-    text = block(failure(bundle="bundles/x"), load(), "mine", "abc")
+    text = block(
+        failure(bundle="bundles/x"), load(), "pullproof run --puller mine --case x --seed abc"
+    )
 
     for words in (
         "FAIL blob/corrupted-is-refused  (accepted)",
@@ -111,7 +113,7 @@ def test_a_block_can_be_acted_on() -> None:
         "claimed success",
         "no request reached a registry",
         "bundles/x",
-        "pullproof run --puller mine --case blob/corrupted-is-refused --seed abc",
+        "  again      pullproof run --puller mine --case x --seed abc",
     ):
         assert words in text or words == "no request reached a registry"
 
@@ -134,7 +136,9 @@ def test_an_embargo_withholds_all_but_the_date() -> None:
         ["blob/corrupted-is-refused"],
     )
 
-    text = block(failure(standing="news"), load(), "mine", "abc", ledger)
+    text = block(
+        failure(standing="news"), load(), "pullproof run --puller mine --case x --seed abc", ledger
+    )
 
     assert "withheld until 9999-01-01" in text
     assert "claimed success" not in text
