@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from conformance.options import parser, said
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("run", "list", "mutants", "pullers", "matrix")
 
 
@@ -76,3 +79,12 @@ def test_said_again_it_is_the_same() -> None:
         *("--level", "MAY", "--out", str(Path("x")), "--strict"),
     ]
     assert vars(parsed("run", *again)) == given
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_what_the_guides_show_can_be_typed(page: Path) -> None:
+    for line in page.read_text("utf-8").splitlines():
+        found = re.match(r"(?:\$ |- run: |\s+run: )pullproof ([a-z].*)", line)
+        if found is not None:
+            words = shlex.split(found[1].partition(" >>")[0], comments=True)
+            assert parsed(*words), line
