@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from string import ascii_uppercase
 
+from conformance.report import title
 from conformance.results import VERDICTS, Record, Results
 
 __all__ = ["MARKS", "as_markdown", "as_text"]
@@ -43,7 +44,7 @@ def as_text(runs: Iterable[Results], width: int = _WIDTH) -> str:
     key: list[str] = []
     if first + sum(each + 2 for each in widths) > width:
         letters = [ascii_uppercase[n] if n < 26 else str(n) for n in range(len(runs))]
-        key = [f"{letter}  {_who(run)}" for letter, run in zip(letters, runs, strict=True)] + [""]
+        key = [f"{letter}  {title(run)}" for letter, run in zip(letters, runs, strict=True)] + [""]
         heads, widths = letters, [5] * len(runs)
 
     def row(label: str, cells: Sequence[str]) -> str:
@@ -67,22 +68,24 @@ def as_text(runs: Iterable[Results], width: int = _WIDTH) -> str:
 
 
 def as_markdown(runs: Iterable[Results]) -> str:
-    """The same as Markdown: totals first, and the cases below."""
+    """The same as Markdown: totals, and the cases folded up below, as GitHub shows them."""
     runs = list(runs)
     names = [_name(run) for run in runs]
     versions = [str(run.header.puller.get("version", "")) for run in runs]
     lines = [_line(["", *names]), _line(["---"] * (len(runs) + 1))]
     lines.append(_line(["version", *versions]))
     lines += [_line([label, *cells]) for label, cells in _totals(runs)]
-    lines += ["", _line(["case", *names]), _line(["---"] * (len(runs) + 1))]
+    cases = _cases(runs)
+    lines += ["", f"<details><summary>all {len(cases)} cases</summary>", ""]
+    lines += [_line(["case", *names]), _line(["---"] * (len(runs) + 1))]
     tables = [_table(run) for run in runs]
-    for case in _cases(runs):
+    for case in cases:
         cells = [_cell(table.get(case)) for table in tables]
         # A star alone would begin emphasis in some renderers.
         lines.append(_line([f"`{case}`", *(cell.replace("*", r"\*") for cell in cells)]))
     words = ", ".join(f"{mark} {name}" for name, mark in MARKS.items() if mark != name)
     lines += ["", f"{words}; {_LEDGER}".replace("*", r"\*", 1)]
-    return "\n".join([*lines, *_incomplete(runs)])
+    return "\n".join([*lines, "", "</details>", *_incomplete(runs)])
 
 
 def _totals(runs: Sequence[Results]) -> list[tuple[str, list[str]]]:
@@ -126,10 +129,6 @@ def _cell(record: Record | None) -> str:
 
 def _name(run: Results) -> str:
     return str(run.header.puller["name"])
-
-
-def _who(run: Results) -> str:
-    return f"{_name(run)} {run.header.puller.get('version', '')}".rstrip()
 
 
 def _slug(case: str) -> str:

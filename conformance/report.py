@@ -11,7 +11,16 @@ from conformance.ledger import Ledger
 from conformance.requirements import Requirement, Requirements
 from conformance.results import VERDICTS, Record, Results
 
-__all__ = ["block", "detail", "noteworthy", "summary", "timeline_lines", "totals_line", "withheld"]
+__all__ = [
+    "block",
+    "detail",
+    "noteworthy",
+    "summary",
+    "timeline_lines",
+    "title",
+    "totals_line",
+    "withheld",
+]
 
 _WIDTH = 100
 _MOST_ROWS = 24
@@ -124,6 +133,12 @@ def timeline_lines(exchanges: Sequence[dict[str, Any]], most: int = _MOST_ROWS) 
     return lines
 
 
+def title(results: Results) -> str:
+    """Name and version of the puller."""
+    puller = results.header.puller
+    return f"{puller['name']} {puller.get('version', '')}".rstrip()
+
+
 def totals_line(results: Results) -> str:
     """The verdicts, counted."""
     counted = results.totals()
@@ -137,7 +152,7 @@ def summary(results: Results, *, whole: bool = True) -> str:
     header = results.header
     lines = [
         "─" * _WIDTH,
-        f"{header.puller['name']} {header.puller.get('version', '')}: {totals_line(results)}",
+        f"{title(results)}: {totals_line(results)}",
     ]
     standings = [record for record in results.records if record.standing not in ("expected",)]
     for name in ("known", "stale", "news", "new"):

@@ -13,7 +13,7 @@ from conformance.matrix import as_markdown, as_text
 from conformance.options import said
 from conformance.plan import all_cases, chosen
 from conformance.profile import load, shipped
-from conformance.report import totals_line
+from conformance.report import title, totals_line
 from conformance.results import Results, make_writable, read
 from conformance.running import (
     EXIT_FAILED,
@@ -62,8 +62,7 @@ def run_several(options: argparse.Namespace) -> int:
     if runs:
         print(as_text(runs))
         for run in runs:
-            header = run.header.puller
-            print(f"{header['name']} {header.get('version', '')}: {totals_line(run)}")
+            print(f"{title(run)}: {totals_line(run)}")
         if options.markdown is not None:
             options.markdown.write_text(as_markdown(runs) + "\n", "utf-8")
     missing = [name for name in names if statuses[name] == EXIT_NOT_USABLE]

@@ -99,7 +99,7 @@ def test_results_that_cant_be_written_are_no_success(tmp_path: Path) -> None:
 
     assert done.returncode == 11, done.stdout + done.stderr
     assert "the results can't be written to build/conformance/thirty: Is a directory" in done.stderr
-    assert "thirty : 2 pass" in done.stdout
+    assert "thirty: 2 pass" in done.stdout
 
 
 def test_junit_that_cant_be_written_is_no_success(tmp_path: Path) -> None:

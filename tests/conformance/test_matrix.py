@@ -100,3 +100,5 @@ def test_markdown_has_totals_and_cases() -> None:
     assert lines[-1] == "INCOMPLETE: two: why"
     tables = [line for line in lines if line.startswith("|")]
     assert {line.replace(r"\|", "").count("|") for line in tables} == {4}
+    assert "<details><summary>all 1 cases</summary>" in lines
+    assert "</details>" in lines
