@@ -1,9 +1,9 @@
 """Docker's image manifest version 2, schema 1: turned into an OCI manifest and config.
 
 Such a manifest has no config and no sizes, lists its layers newest first, and keeps the history as
-JSON strings inside JSON. The result is that of containerd's converter, to the byte. Unlike there,
-the manifest is compared with the digest that was asked for (Q-09). Its signature says nothing about
-who made it (the key comes with it), so it isn't looked at.
+JSON strings inside JSON. The result is that of containerd's converter, to the byte. The manifest is
+held to the digest that it was asked for by; its signature says nothing about who made it (the key
+comes with it), so it isn't looked at.
 """
 
 from __future__ import annotations
