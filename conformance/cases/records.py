@@ -145,7 +145,7 @@ def no_match(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     platform = world.lie("no image is for amd64", "linux/s390x", truth="linux/amd64")
     index = registry.add(an_index(an_image(platform=platform)))
 
-    pulled = puller.pull(index)
+    pulled = puller.pull(index, platform="linux/amd64")
 
     assert pulled.refused
     assert not puller.has(index.reference)
@@ -176,7 +176,7 @@ def refused_index(world: World, registry: WorldRegistry, puller: CasePuller) -> 
     platform = world.lie("no new image is for amd64", "linux/s390x", truth="linux/amd64")
     new = registry.add(an_index(an_image(layers=3, platform=platform)))
 
-    pulled = puller.pull(new)
+    pulled = puller.pull(new, platform="linux/amd64")
 
     assert pulled.refused
     assert puller.has(old)
