@@ -83,7 +83,7 @@ class LayerApplier(FileMaker):
             reader = TarReader(self._watched(pieces, digest.update))
             for entry in reader:
                 self._apply_one(entry, reader)
-            reader.drain()
+            self.read_to_end(reader)
             self.finish()
         actual = f"{algorithm}:{digest.hexdigest()}"
         if diff_id is not None:
@@ -99,6 +99,10 @@ class LayerApplier(FileMaker):
             self.check_size(total)
             update(piece)
             yield piece
+
+    def read_to_end(self, reader: TarReader) -> None:
+        """What follows the archive's end has no meaning, and still counts for the diff_id."""
+        reader.drain()
 
     def check_size(self, total: int) -> None:
         """Stop a layer that unpacks to more than is allowed (LAYER-31)."""

@@ -125,23 +125,28 @@ class Manifests:
             for layer in _list(document.get("layers"), "layers", descriptor.digest)
         )
         for layer in layers:
-            if not is_layer_type(layer.media_type):
-                raise UnsupportedMediaType(
-                    f"layer {layer.digest} is {layer.media_type}: not a file system layer"
-                )
+            self.check_layer_type(layer)
         return Manifest(config, layers)
+
+    def check_layer_type(self, layer: Descriptor) -> None:
+        """An image with a layer that nobody can apply can't be unpacked as a whole (LAYER-07)."""
+        if not is_layer_type(layer.media_type):
+            raise UnsupportedMediaType(
+                f"layer {layer.digest} is {layer.media_type}: not a file system layer"
+            )
 
     def descriptor(self, document: object) -> Descriptor:
         """One descriptor of an image: a malformed one spoils the whole image (BLOB-30, BLOB-37)."""
         return Descriptor.from_json(document)
 
     def config(self, data: bytes, manifest: Manifest) -> ImageConfig:
-        """The config of an image; as many diff ids as layers (LAYER-34, image-spec config)."""
+        """The config of an image; as many diff ids as layers (LAYER-09, image-spec config)."""
         digest = manifest.config.digest
         document = self.parse(data, digest)
         rootfs = document.get("rootfs")
-        if not isinstance(rootfs, dict) or rootfs.get("type") != "layers":
-            raise ManifestError(f"config {digest} has no rootfs of type layers")
+        if not isinstance(rootfs, dict):
+            raise ManifestError(f"config {digest} has no rootfs")
+        self.check_rootfs_type(rootfs.get("type"), digest)
         diff_ids = tuple(
             check_digest(value) for value in _list(rootfs.get("diff_ids"), "diff_ids", digest)
         )
@@ -151,6 +156,11 @@ class Manifests:
                 f"for {len(manifest.layers)} layers: mismatched image rootfs and manifest layers"
             )
         return ImageConfig(document, diff_ids)
+
+    def check_rootfs_type(self, kind: object, digest: str) -> None:
+        """Only layers are known; whoever unpacks has to refuse anything else (LAYER-34)."""
+        if kind != "layers":
+            raise ManifestError(f"config {digest} has no rootfs of type layers")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -284,7 +284,7 @@ class _Carrying(Transport):
 @mutant(
     "authorization-follows-redirects",
     area="auth",
-    kills={SECRETS_CASE, "auth/storage-that-asks-gets-no-password"},
+    kills={"auth/storage-that-asks-gets-no-password", "incident/storage-refuses-authorization"},
 )
 class AuthorizationFollowsRedirects(Puller):
     """Keeps the Authorization header on a redirect to another host."""

@@ -107,9 +107,10 @@ class _FinalNotFound(_Final):
     "mirrors-404-is-final",
     area="hosts",
     kills={
+        "hosts/header-only-to-its-host",
         "hosts/mirror-404-falls-back",
         "hosts/mirror-without-blobs-falls-back",
-        "hosts/header-only-to-its-host",
+        "incident/mirror-lacks-a-blob",
     },
 )
 class Mirrors404IsFinal(Puller):

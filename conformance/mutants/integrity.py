@@ -172,7 +172,11 @@ class _BelievesLength(Fetcher):
         """The registry knows best how long its blob is."""
 
 
-@mutant("believes-content-length", area="blob", kills={"blob/short-by-its-own-length-is-refused"})
+@mutant(
+    "believes-content-length",
+    area="blob",
+    kills={"blob/short-by-its-own-length-is-refused", "incident/html-page-as-blob"},
+)
 class BelievesContentLength(Puller):
     """Takes a body for whole as soon as it is as long as its own Content-Length."""
 

@@ -50,7 +50,11 @@ class _TakesCredentials(Transport):
 @mutant(
     "credentials-to-redirects",
     area="redirects",
-    kills={"redirects/authorization-stays", "redirects/authorization-at-another-port"},
+    kills={
+        "incident/storage-refuses-authorization",
+        "redirects/authorization-at-another-port",
+        "redirects/authorization-stays",
+    },
 )
 class CredentialsToRedirects(Puller):
     """Shows the registry's credentials to whatever host it redirects to."""

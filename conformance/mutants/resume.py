@@ -23,6 +23,9 @@ class _GivesUp(Fetcher):
     "never-resumes",
     area="resume",
     kills={
+        "incident/body-cut-then-range-refused",
+        "incident/connection-reset-in-layer",
+        "incident/range-ignored-on-resume",
         "resume/after-a-cut",
         "resume/after-a-reset",
         "resume/part-without-content-range",
@@ -41,7 +44,11 @@ class _StartsAnew(Fetcher):
         return "reset" not in str(error) and super().may_resume(error, idle, budget)
 
 
-@mutant("resets-are-final", area="resume", kills={"resume/after-a-reset"})
+@mutant(
+    "resets-are-final",
+    area="resume",
+    kills={"incident/connection-reset-in-layer", "resume/after-a-reset"},
+)
 class ResetsAreFinal(Puller):
     """Resumes after a cut, and not after a reset."""
 
@@ -54,7 +61,11 @@ class _AppendsTheWhole(Fetcher):
         return 0
 
 
-@mutant("appends-the-whole", area="resume", kills={"resume/range-ignored"})
+@mutant(
+    "appends-the-whole",
+    area="resume",
+    kills={"incident/range-ignored-on-resume", "resume/range-ignored"},
+)
 class AppendsTheWhole(Puller):
     """Takes every answer to a Range request for the rest."""
 

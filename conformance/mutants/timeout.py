@@ -24,10 +24,12 @@ class _Asleep(ProgressReporter):
     "waits-for-ever",
     area="timeouts",
     kills={
-        "timeouts/stalled-body-is-given-up",
+        "incident/blob-stalls",
+        "incident/headers-never-come",
         "timeouts/early-stall-is-given-up",
         "timeouts/silent-registry-is-given-up",
         "timeouts/silent-token-server-is-given-up",
+        "timeouts/stalled-body-is-given-up",
     },
 )
 class WaitsForEver(Puller):
@@ -50,6 +52,7 @@ class _BodiesOnly(Transport):
     "watches-bodies-only",
     area="timeouts",
     kills={
+        "incident/headers-never-come",
         "timeouts/silent-registry-is-given-up",
         "timeouts/silent-token-server-is-given-up",
     },

@@ -66,7 +66,11 @@ class _TakesNoForAnAnswer(Remote):
         return None if answer.status != 429 else float("inf")
 
 
-@mutant("gives-up-on-429", area="transport", kills={"transport/one-429-is-survived"})
+@mutant(
+    "gives-up-on-429",
+    area="transport",
+    kills={"incident/too-many-requests", "transport/one-429-is-survived"},
+)
 class GivesUpOn429(Puller):
     """Ends the pull by the first 'too many requests'."""
 
