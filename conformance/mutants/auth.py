@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from conformance.mutate import SECRETS_CASE, mutant
+from conformance.mutate import mutant
 from reference.auth import Authorizer, Credentials, Token
 from reference.challenge import Challenge
 from reference.errors import AuthorizationFailed, InvalidAuth
