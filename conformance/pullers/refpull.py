@@ -27,7 +27,7 @@ class ReferencePuller:
     def __init__(
         self, puller: str = "reference.pull:Puller", progress_interval_floor: str = "0.2"
     ) -> None:
-        self._class: type[Puller] = resolve(puller)
+        self.puller_class: type[Puller] = resolve(puller)
         self._floor = float(progress_interval_floor)
 
     def pull(self, request: PullRequest) -> Outcome:
@@ -78,7 +78,7 @@ class ReferencePuller:
     def _puller(self, request: PullRequest) -> Puller:
         root = request.store / "root"
         root.mkdir(parents=True, exist_ok=True)
-        return self._class(self._config(request), root)
+        return self.puller_class(self._config(request), root)
 
     def _config(self, request: PullRequest) -> Config:
         limits = request.limits
