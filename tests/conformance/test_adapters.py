@@ -26,7 +26,6 @@ from conformance.contract import (
 from conformance.profile import load
 from conformance.pullers import make_puller
 from conformance.pullers.process import crash_words, read_bounded
-from fakeregistry import Registries, an_image
 
 HEAD = """
 version = 1
@@ -422,43 +421,11 @@ def test_real_pullers_need_a_private_network(monkeypatch: pytest.MonkeyPatch) ->
 # --- the guide ----------------------------------------------------------------------------------
 
 
-def test_the_thirty_lines_of_the_guide_are_a_puller(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "write-a-profile.md").read_text()
-    script = guide.partition("```python\n")[2].partition("```")[0]
-    profile = guide.partition("```toml\n")[2].partition("```")[0]
-    (bench.folder / "mypuller.py").write_text(script)
-    path = bench.folder / "mypuller.toml"
-    path.write_text(profile)
-    monkeypatch.chdir(bench.folder)
-    monkeypatch.setenv("PULLPROOF_ISOLATION", '{"kind": "private"}')
-    puller = make_puller(load(str(path)))
-    described = puller.describe()
-    assert described.version == "0.1"
-    assert "plain-http" in described.features
-    session = puller.session(bench.folder / "session")
-    with Registries(seed="guide") as registries:
-        registry = registries.registry()
-        image = registry.add(an_image(2))
-        request = bench.request(image.reference, plain_http=True)
-        assert session.pull(request, 20).kind == "pulled"
-        layout = session.layout(image.reference, request)
-        assert layout is not None
-        assert layout.verify() == []
-        assert layout.root == image.digest
-        assert session.status(image.reference, request).present
-        missing = bench.request(image.reference + "x", plain_http=True)
-        outcome = session.pull(missing, 20)
-        assert (outcome.kind, outcome.error) == ("failed", "HTTPError: HTTP Error 404: Not Found")
-        assert not session.status(missing.image, missing).present
-
-
 def test_every_profile_in_the_guide_is_right(tmp_path: Path) -> None:
     guide = (Path(__file__).parents[2] / "docs" / "write-a-profile.md").read_text()
     blocks = [block.partition("```")[0] for block in guide.split("```toml\n")[1:]]
     whole = [block for block in blocks if block.startswith("version = 1")]
-    assert len(whole) == 2
+    assert len(whole) == 1
     for number, block in enumerate(whole):
         path = tmp_path / f"{number}.toml"
         path.write_text(block)
