@@ -19,6 +19,7 @@ from fakeregistry.content import (
 from fakeregistry.content.mediatypes import OCI_LAYER
 
 ROOTFS = {Evidence.ROOTFS}
+_NOBODYS = "application/vnd.example.layer.v1"
 
 
 @case("unpack/plain-and-gzip-layers", covers=("LAYER-01", "LAYER-11"), needs=ROOTFS)
@@ -110,12 +111,23 @@ def unknown_compression(world: World, registry: WorldRegistry, puller: CasePulle
     assert puller.pull(image).refused
 
 
+@case("unpack/layer-of-unknown-type", covers="LAYER-10")
+def layer_of_unknown_type(registry: WorldRegistry, puller: CasePuller) -> Observed:
+    """What a layer of a type of nobody's comes to, beside one of a known type."""
+    layers = [a_layer(0), a_layer(1, declared={"mediaType": _NOBODYS})]
+    image = registry.add(an_image(layers))
+
+    pulled = puller.pull(image)
+
+    return observed("a layer of unknown type", "copied" if pulled.succeeded else "refused")
+
+
 @case("unpack/unknown-layer-type-is-refused", covers="LAYER-07b")
 def unknown_layer_type(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
     """An image whose layer has a type that nobody here can unpack isn't claimed to be there."""
     declared = world.lie(
         "the layer has a media type of nobody's",
-        {"mediaType": "application/vnd.example.layer.v1"},
+        {"mediaType": _NOBODYS},
         truth={},
     )
     image = registry.add(an_image([a_layer(0, declared=declared)]))

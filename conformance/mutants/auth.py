@@ -284,7 +284,11 @@ class _Carrying(Transport):
 @mutant(
     "authorization-follows-redirects",
     area="auth",
-    kills={"auth/storage-that-asks-gets-no-password", "incident/storage-refuses-authorization"},
+    kills={
+        "auth/secrets-stay-with-their-hosts",
+        "auth/storage-that-asks-gets-no-password",
+        "incident/storage-refuses-authorization",
+    },
 )
 class AuthorizationFollowsRedirects(Puller):
     """Keeps the Authorization header on a redirect to another host."""

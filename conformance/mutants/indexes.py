@@ -33,8 +33,6 @@ class _First(PlatformMatcher):
         "indexes/right-platform",
         "indexes/docker-manifest-list",
         "indexes/nested-is-followed",
-        "indexes/content-type-with-parameter",
-        "indexes/no-match-is-refused",
         "indexes/attestations-are-skipped",
         "indexes/greater-variant-is-not-taken",
         "indexes/first-variant-is-taken",
@@ -215,7 +213,17 @@ class NoNestedIndexes(Puller):
     manifests = _Flat
 
 
-@mutant("every-way-down", area="indexes", kills={"indexes/deep-nesting-ends"})
+@mutant(
+    "every-way-down",
+    area="indexes",
+    kills={
+        "indexes/deep-nesting-ends",
+        "indexes/empty-is-refused",
+        "indexes/first-of-equals",
+        "indexes/no-match-is-refused",
+        "indexes/second-of-equals",
+    },
+)
 class EveryWayDown(Puller):
     """Goes every way through nested indexes, and fetches each of them every time."""
 

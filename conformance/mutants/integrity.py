@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -457,3 +458,23 @@ class CredentialsToUrls(Puller):
     """Shows the registry's credentials to whatever host a manifest names."""
 
     fetcher = _Generous
+
+
+class _EachOnce(Manifests):
+    def image(self, document: Mapping[str, Any], descriptor: Descriptor) -> Manifest:
+        """A digest that stands there twice is a mistake."""
+        manifest = super().image(document, descriptor)
+        if len({layer.digest for layer in manifest.layers}) < len(manifest.layers):
+            raise ManifestError(f"{descriptor.digest} lists a layer twice")
+        return manifest
+
+
+@mutant(
+    "no-layer-twice",
+    area="blob",
+    kills={"blob/layer-listed-twice", "incident/same-layer-many-times"},
+)
+class NoLayerTwice(Puller):
+    """Refuses an image that lists a layer more than once."""
+
+    manifests = _EachOnce

@@ -225,7 +225,11 @@ class _AnyLayerType(Manifests):
 @mutant(
     "unknown-layers-are-left-out",
     area="unpack",
-    kills={"unpack/unknown-compression-is-refused", "unpack/unknown-layer-type-is-refused"},
+    kills={
+        "unpack/layer-of-unknown-type",
+        "unpack/unknown-compression-is-refused",
+        "unpack/unknown-layer-type-is-refused",
+    },
 )
 class UnknownLayersAreLeftOut(Puller):
     """Claims success for an image with layers of a type that it can't unpack."""

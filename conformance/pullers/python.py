@@ -96,7 +96,8 @@ class PythonSession(BaseSession):
         answer = self._ask("layout", image, request)
         if answer.get("answer") == "unsupported":
             return self._places.layout(image, request)
-        place = answer["layout"]
+        # A puller that fails to show what it said it has doesn't have it.
+        place = None if answer.get("answer") == "failed" else answer["layout"]
         return None if place is None else Layout.of_store(Path(place[0]), place[1])
 
     def rootfs(self, image: str, request: PullRequest) -> Path | None:
@@ -104,7 +105,9 @@ class PythonSession(BaseSession):
         answer = self._ask("rootfs", image, request)
         if answer.get("answer") == "unsupported":
             return self._places.rootfs(image, request)
-        return None if answer["rootfs"] is None else Path(answer["rootfs"])
+        if answer.get("answer") == "failed" or answer["rootfs"] is None:
+            return None
+        return Path(answer["rootfs"])
 
     def close(self) -> None:
         """Nothing is left running: each child ends with its operation."""
