@@ -216,13 +216,7 @@ class NoNestedIndexes(Puller):
 @mutant(
     "every-way-down",
     area="indexes",
-    kills={
-        "indexes/deep-nesting-ends",
-        "indexes/empty-is-refused",
-        "indexes/first-of-equals",
-        "indexes/no-match-is-refused",
-        "indexes/second-of-equals",
-    },
+    kills={"indexes/deep-nesting-ends"},
 )
 class EveryWayDown(Puller):
     """Goes every way through nested indexes, and fetches each of them every time."""
@@ -233,18 +227,18 @@ class EveryWayDown(Puller):
         matcher: PlatformMatcher,
         read: Callable[[Descriptor], bytes],
     ) -> Found:
-        """The last image of all."""
+        """The first of all that are found."""
         found: list[Found] = []
         waiting = [target]
         while waiting:
             descriptor = waiting.pop()
+            self.content.delete(descriptor.digest)
             document = self.manifests().read(read(descriptor), descriptor)
-            if isinstance(document, Index):
-                self.content.delete(descriptor.digest)
-                waiting += matcher.candidates(document.entries)[:2]
-            else:
+            if isinstance(document, Manifest):
                 found.append(Found(target, descriptor, document))
-        read(target)
+            else:
+                matcher.choose(document.entries, descriptor.digest)
+                waiting += matcher.candidates(document.entries)[1::-1]
         return found[0]
 
 

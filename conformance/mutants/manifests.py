@@ -233,15 +233,11 @@ class _AsksFirst(Resolver):
         return super().at(host, name, last=last)
 
 
-class _Pings(_AsksFirst):
-    path = ""
-
-
 @mutant("needs-base-endpoint", area="manifests", kills={"manifests/no-base-endpoint"})
 class NeedsBaseEndpoint(Puller):
     """Gives up where GET /v2/ isn't answered by 200, as many pullers do."""
 
-    resolver = _Pings
+    resolver = _AsksFirst
 
 
 class _ListsTags(_AsksFirst):
@@ -296,7 +292,6 @@ class AcceptsAnything(Puller):
         "manifests/invalid-json-is-refused",
         "manifests/login-page-is-refused",
         "manifests/schema-1-keys-inside",
-        "manifests/without-content-type",
     },
 )
 class UnreadableIsEmpty(Puller):
@@ -307,6 +302,8 @@ class UnreadableIsEmpty(Puller):
         try:
             return super().fetched(resolved, matcher, fetcher)
         except ManifestError:
+            if not resolved.descriptor.media_type:
+                raise
             document = {"rootfs": {"type": "layers", "diff_ids": []}}
             config = self.content.put(OCI_CONFIG, json.dumps(document).encode())
             return Found(resolved.descriptor, resolved.descriptor, Manifest(config, ()))

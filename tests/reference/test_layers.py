@@ -606,7 +606,11 @@ def test_garbage_after_the_stream_and_flipped_bits_are_refused(root: Path, form:
             apply(root, each, media_type=OCI_LAYER_GZIP)
 
 
-@pytest.mark.parametrize("blob", [b"", gzip.compress(b""), bytes(1024), gzip.compress(bytes(1024))])
+@pytest.mark.parametrize(
+    "blob",
+    [b"", gzip.compress(b""), bytes(1024), gzip.compress(bytes(1024))],
+    ids=["nothing", "gzip of nothing", "zeros", "gzip of zeros"],
+)
 def test_an_empty_layer_is_empty(root: Path, blob: bytes) -> None:
     apply(root, blob, media_type=OCI_LAYER_GZIP)
     assert tree(root) == {}

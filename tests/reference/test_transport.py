@@ -190,7 +190,7 @@ def test_a_gzip_coding_is_taken_off_in_bounded_pieces() -> None:
     [
         (b"data", "br", "unsupported Content-Encoding 'br'"),
         (b"data", "gzip", "isn't gzip"),
-        (gzip.compress(b"data" * 100)[:-9], "gzip", "broke off"),
+        (gzip.compress(b"data" * 100, mtime=0)[:-9], "gzip", "broke off"),
     ],
 )
 def test_a_coding_that_cannot_be_taken_off_is_an_error(data: bytes, coding: str, why: str) -> None:
