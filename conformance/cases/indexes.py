@@ -24,7 +24,7 @@ from fakeregistry.content import digest_of
 
 AMD64 = "linux/amd64"
 OTHER = "linux/s390x"
-LEVELS = 11
+LEVELS = 8
 SOON_S = 30.0
 """Of indexes that hold a thousand bytes each; whoever goes every way through them needs minutes."""
 THING = b'{"schemaVersion": 2, "thing": "of the future"}'
@@ -244,7 +244,7 @@ def nested(registry: WorldRegistry, puller: CasePuller) -> None:
 
 @case("indexes/deep-nesting-ends", covers="IDX-11", stalls=True, either=True)
 def deep_nesting(world: World, registry: WorldRegistry, puller: CasePuller) -> None:
-    """Indexes nested eleven deep, each holding the next one twice, end in a few requests, soon."""
+    """Indexes nested eight deep, each holding the next one twice, end in a few requests, soon."""
     spec = an_index(_image())
     for level in range(world.lie("indexes are nested", LEVELS, truth=0)):
         spec = an_index(spec, spec, annotations={"test.level": str(level)})
