@@ -28,6 +28,7 @@ __all__ = ["CriSession", "own_platform", "require_grpc"]
 
 _QUESTION_S = 20.0
 _PROBE_S = 1.0
+_DYING_S = 2.0
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
@@ -91,7 +92,8 @@ class RunningRpc:
                 "failed", self._ended_by, code=self._ended_by, stderr=stderr, seconds=seconds
             )
         if self._daemon is not None and code in ("UNAVAILABLE", "UNKNOWN", "INTERNAL"):
-            crash = self._daemon.crash()
+            # A dying daemon's connection is gone before its process is.
+            crash = self._daemon.crash(_DYING_S if code == "UNAVAILABLE" else 0)
             if crash is not None:
                 return Outcome("crashed", crash, code=code, stderr=stderr, seconds=seconds)
         return Outcome("failed", words or code, code=code, stderr=stderr, seconds=seconds)

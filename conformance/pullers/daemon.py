@@ -88,11 +88,14 @@ class Daemon:
         if self._child is None or not self._child.running:
             self.ensure(request)
 
-    def crash(self) -> str | None:
-        """In one line, how the daemon died; None while it runs or before it was started."""
+    def crash(self, within_s: float = 0) -> str | None:
+        """In one line, how the daemon died; None while it runs or before it was started.
+
+        ``within_s``: so long its end is waited for, where something says that it is dying.
+        """
         if self._child is None:
             return None
-        status = self._child.wait(0)
+        status = self._child.wait(within_s)
         if status is None:
             return None
         words = crash_words(self.stderr())
