@@ -12,16 +12,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from . import faults as f
 from .gate import Gate
-from .messages import Buffer, Facts, Request
+from .messages import Facts, Request
 from .script import Script
 from .targets import HasDigest, Target
-
-if TYPE_CHECKING:
-    from .registry import Registry
+from .verbs import Verbs
 
 HeaderCondition = str | bool | Callable[[str], bool]
 """True: present; False: absent; a text: equal; a function: its judgement of the value."""
@@ -89,14 +86,14 @@ class Window:
         return (count - self.start) % self.step == 0
 
 
-class Rule:
+class Rule(Verbs):
     """One rule of a registry, and the handle on it: every method but the queries returns itself."""
 
     def __init__(self, target: Target, when: When, number: int = 1, owner: str = "") -> None:
+        super().__init__()
         self.target = target
         self.when = when
         self.id = f"{owner}#{number}" if owner else f"#{number}"
-        self.faults: tuple[f.Fault, ...] = ()
         self.window = Window()
         self.required = True
         self.gate = Gate()
@@ -160,11 +157,6 @@ class Rule:
         self.required = True
         return self
 
-    def add(self, *faults: f.Fault) -> Rule:
-        """Add faults; they edit the answer in the order in which they were added."""
-        self.faults = (*self.faults, *faults)
-        return self
-
     # queries and control
 
     @property
@@ -211,131 +203,6 @@ class Rule:
             self._fired += 1
             self._changed.notify_all()
         return (script if honest else edited), True
-
-    # faults, one method each
-
-    def status(
-        self, code: int, body: str | bytes | None = None, retry_after: int | str | None = None
-    ) -> Rule:
-        """Answer with a status and an OCI error body (or `body`)."""
-        return self.add(f.Status(code, body, retry_after))
-
-    def too_many_requests(self, retry_after: int | str | None = 1) -> Rule:
-        """Answer 429 with Retry-After."""
-        return self.add(f.TooManyRequests(retry_after))
-
-    def header(self, name: str, value: str) -> Rule:
-        """Set a header."""
-        return self.add(f.Header(name, value))
-
-    def drop_header(self, name: str) -> Rule:
-        """Leave a header away."""
-        return self.add(f.DropHeader(name))
-
-    def digest_header(self, value: str | None) -> Rule:
-        """Set Docker-Content-Digest; None drops it, "wrong" is a well-formed lie."""
-        return self.add(f.DigestHeader(value))
-
-    def content_type(self, value: str | None) -> Rule:
-        """Set the Content-Type; None drops it."""
-        return self.add(f.ContentType(value))
-
-    def body(self, data: bytes | str, content_type: str | None = None) -> Rule:
-        """Say these bytes instead, with a true length."""
-        return self.add(f.Body(data, content_type))
-
-    def swap(self, other: Buffer) -> Rule:
-        """Serve another object's bytes under this object's name."""
-        return self.add(f.Swap(other))
-
-    def error_body(
-        self,
-        code: str = "UNKNOWN",
-        message: str = "unknown error",
-        detail: object = None,
-        form: str = "oci",
-    ) -> Rule:
-        """Give an error answer another body: form oci, html, text, empty or huge."""
-        return self.add(f.ErrorBody(code, message, detail, form))
-
-    def append(self, n: int) -> Rule:
-        """Send `n` bytes more than the object has."""
-        return self.add(f.Append(n))
-
-    def infinite_body(self, cap: int = 1 << 30) -> Rule:
-        """Go on after the true body, up to `cap` bytes."""
-        return self.add(f.InfiniteBody(cap))
-
-    def flip_byte(self, offset: int) -> Rule:
-        """Invert one byte of the object; a negative offset counts from its end."""
-        return self.add(f.FlipByte(offset))
-
-    def delay_headers(self, seconds: float | None = None) -> Rule:
-        """Say nothing before the status line for `seconds`; None: until released."""
-        return self.add(f.DelayHeaders(seconds))
-
-    def stall_after(self, n: int, seconds: float | None = None) -> Rule:
-        """Send `n` bytes of the body, then nothing for `seconds`; None: until released."""
-        return self.add(f.StallAfter(n, seconds))
-
-    def throttle(self, bytes_per_second: int) -> Rule:
-        """Send the body at about this rate."""
-        return self.add(f.Throttle(bytes_per_second))
-
-    def drip(self, size: int = 1, every: float = 1.0) -> Rule:
-        """Send `size` bytes, wait `every` seconds, and so on."""
-        return self.add(f.Drip(size, every))
-
-    def truncate_after(self, n: int, *, terminated: bool = False) -> Rule:
-        """Promise the whole body, send `n` bytes, and close in good order."""
-        return self.add(f.TruncateAfter(n, terminated))
-
-    def close_after(self, n: int = 0) -> Rule:
-        """Send `n` bytes of the body, then FIN alone."""
-        return self.add(f.CloseAfter(n))
-
-    def reset_after(self, n: int = 0) -> Rule:
-        """Send `n` bytes of the body, then RST."""
-        return self.add(f.ResetAfter(n))
-
-    def reset_before_headers(self) -> Rule:
-        """Read the request, then RST without a word."""
-        return self.add(f.ResetBeforeHeaders())
-
-    def wrong_content_length(self, delta: int) -> Rule:
-        """State a length that is off by `delta`."""
-        return self.add(f.WrongContentLength(delta))
-
-    def no_content_length(self) -> Rule:
-        """State no length: the end of the connection ends the body."""
-        return self.add(f.NoContentLength())
-
-    def chunked(self) -> Rule:
-        """Send the body in chunks, without Content-Length."""
-        return self.add(f.Chunked())
-
-    def range_ignored(self) -> Rule:
-        """Answer a Range request with 200 and the whole object."""
-        return self.add(f.RangeIgnored())
-
-    def range_status(self, code: int = 416) -> Rule:
-        """Answer a Range request with this status."""
-        return self.add(f.RangeStatus(code))
-
-    def range_wrong_offset(self, delta: int, *, labelled: bool = True) -> Rule:
-        """Answer a Range request with a part that begins `delta` bytes off."""
-        return self.add(f.RangeWrongOffset(delta, labelled))
-
-    def partial_no_content_range(self) -> Rule:
-        """Answer 206 without Content-Range."""
-        return self.add(f.PartialNoContentRange())
-
-    def redirect(
-        self, to: Registry | str | None = None, code: int = 307, path: str | None = None
-    ) -> Rule:
-        """Send the client to another registry (or a URL), which serves the very same object."""
-        name = to if to is None or isinstance(to, str) else to.name
-        return self.add(f.Redirect(name, code, path))
 
 
 __all__ = ["HasDigest", "Rule", "When", "Window"]
