@@ -14,66 +14,38 @@ from typing import Any
 
 from fakeregistry.messages import Buffer
 
-from .answers import (
-    Append,
-    Body,
-    ContentType,
-    DigestHeader,
-    DropHeader,
-    ErrorBody,
-    FlipByte,
-    Header,
-    InfiniteBody,
-    Status,
-    Swap,
-    TooManyRequests,
-)
-from .base import Fault, Setting
+from . import bodies, headers, lengths, ranges, redirects, status, transport
+from .base import Fault, Faults, Setting
+from .bodies import Append, Body, ErrorBody, FlipByte, InfiniteBody, Swap
+from .headers import ContentType, DigestHeader, DropHeader, Header
+from .lengths import Chunked, NoContentLength, WrongContentLength
 from .ranges import PartialNoContentRange, RangeIgnored, RangeStatus, RangeWrongOffset
 from .redirects import Redirect
+from .status import Status, TooManyRequests
 from .transport import (
-    Chunked,
     CloseAfter,
     DelayHeaders,
     Drip,
-    NoContentLength,
     ResetAfter,
     ResetBeforeHeaders,
     StallAfter,
     Throttle,
     TruncateAfter,
-    WrongContentLength,
 )
 
+ROOMS: Mapping[str, Faults] = {
+    "Status": status.FAULTS,
+    "Headers": headers.FAULTS,
+    "Bodies": bodies.FAULTS,
+    "Lengths and framing": lengths.FAULTS,
+    "Ranges": ranges.FAULTS,
+    "Redirects": redirects.FAULTS,
+    "Time, and how the connection ends": transport.FAULTS,
+}
+"""The faults by room, as a person looks for them; a new fault goes into the list of its module."""
+
 FAULTS: Mapping[str, Callable[..., Fault]] = {
-    "status": Status,
-    "too_many_requests": TooManyRequests,
-    "header": Header,
-    "drop_header": DropHeader,
-    "digest_header": DigestHeader,
-    "content_type": ContentType,
-    "body": Body,
-    "swap": Swap,
-    "error_body": ErrorBody,
-    "append": Append,
-    "infinite_body": InfiniteBody,
-    "flip_byte": FlipByte,
-    "delay_headers": DelayHeaders,
-    "stall_after": StallAfter,
-    "throttle": Throttle,
-    "drip": Drip,
-    "truncate_after": TruncateAfter,
-    "close_after": CloseAfter,
-    "reset_after": ResetAfter,
-    "reset_before_headers": ResetBeforeHeaders,
-    "wrong_content_length": WrongContentLength,
-    "no_content_length": NoContentLength,
-    "chunked": Chunked,
-    "range_ignored": RangeIgnored,
-    "range_status": RangeStatus,
-    "range_wrong_offset": RangeWrongOffset,
-    "partial_no_content_range": PartialNoContentRange,
-    "redirect": Redirect,
+    name: make for room in ROOMS.values() for name, make in room.items()
 }
 
 
@@ -106,6 +78,7 @@ def name_of(given: Fault) -> str:
 
 __all__ = [
     "FAULTS",
+    "ROOMS",
     "Append",
     "Body",
     "Chunked",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from fakeregistry.gate import Gate
 from fakeregistry.messages import Request
@@ -33,6 +33,10 @@ class Fault(Protocol):
     def edit(self, script: Script, setting: Setting) -> Script:
         """Return the edited script, or the same one where there is nothing to bite on."""
         ...
+
+
+Faults = Mapping[str, Callable[..., Any]]
+"""The faults of one room by their names, as `faults.ROOMS` lists them."""
 
 
 def at_least(name: str, value: float, least: float) -> None:

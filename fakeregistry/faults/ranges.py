@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from fakeregistry.messages import Buffer, with_header, without_header
 from fakeregistry.script import Script
 
-from .answers import DropHeader, Header, Status
-from .base import Setting
+from .base import Faults, Setting
+from .headers import DropHeader, Header
+from .status import Status
 
 
 def _part(script: Script) -> tuple[Buffer, int, int] | None:
@@ -87,3 +88,11 @@ class PartialNoContentRange:
     def edit(self, script: Script, setting: Setting) -> Script:
         """Drop the header of a part."""
         return script if script.status != 206 else DropHeader("Content-Range").edit(script, setting)
+
+
+FAULTS: Faults = {
+    "range_ignored": RangeIgnored,
+    "range_status": RangeStatus,
+    "range_wrong_offset": RangeWrongOffset,
+    "partial_no_content_range": PartialNoContentRange,
+}

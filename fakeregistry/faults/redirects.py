@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fakeregistry.script import Script
 
-from .base import Setting
+from .base import Faults, Setting
 
 
 @dataclass(frozen=True)
@@ -33,3 +33,6 @@ class Redirect:
         if location is None or "://" not in location:
             location = setting.place(self.to, self.path, script)
         return script.with_reply(self.code, (("Location", location),), b"")
+
+
+FAULTS: Faults = {"redirect": Redirect}

@@ -1,4 +1,4 @@
-"""Faults in how it is said: time, connection, lengths."""
+"""Faults of time, and of how the connection ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from fakeregistry.script import End, EndKind, Pace, Script, Wait
 
-from .base import Setting, at_least
+from .base import Faults, Setting, at_least
 
 
 @dataclass(frozen=True)
@@ -131,34 +131,13 @@ class ResetBeforeHeaders:
         return replace(script, before=(*script.before, End("rst")))
 
 
-@dataclass(frozen=True)
-class WrongContentLength:
-    """State a length that is off by `delta`; after the true body the connection closes."""
-
-    delta: int
-
-    def edit(self, script: Script, setting: Setting) -> Script:
-        """Promise another length."""
-        promised = script.length + self.delta
-        if promised < 0 or self.delta == 0 or script.framing != "length":
-            return script
-        end: EndKind = "keep" if script.head_only else "fin"
-        return replace(script, promised=promised, end=end)
-
-
-@dataclass(frozen=True)
-class NoContentLength:
-    """State no length: the end of the connection ends the body."""
-
-    def edit(self, script: Script, setting: Setting) -> Script:
-        """Frame by closing."""
-        return replace(script, framing="close")
-
-
-@dataclass(frozen=True)
-class Chunked:
-    """Send the body in chunks, without Content-Length."""
-
-    def edit(self, script: Script, setting: Setting) -> Script:
-        """Frame by chunks."""
-        return replace(script, framing="chunked")
+FAULTS: Faults = {
+    "delay_headers": DelayHeaders,
+    "stall_after": StallAfter,
+    "throttle": Throttle,
+    "drip": Drip,
+    "truncate_after": TruncateAfter,
+    "close_after": CloseAfter,
+    "reset_after": ResetAfter,
+    "reset_before_headers": ResetBeforeHeaders,
+}

@@ -1,124 +1,14 @@
-"""Faults in what is said: status, headers, body."""
+"""Faults of the body: other bytes than the object has."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fakeregistry.messages import (
-    ERROR_CODES,
-    Buffer,
-    Headers,
-    error_document,
-    header_of,
-    with_header,
-    without_header,
-)
+from fakeregistry.messages import Buffer, error_document, with_header
 from fakeregistry.script import End, Script
 
-from .base import Setting, at_least
-
-
-@dataclass(frozen=True)
-class Status:
-    """Answer with this status and an OCI error body (or `body`), whatever would have been said."""
-
-    code: int
-    body: str | bytes | None = None
-    retry_after: int | str | None = None
-
-    def __post_init__(self) -> None:
-        if not 200 <= self.code <= 999:
-            raise ValueError(f"status code {self.code}: it must lie between 200 and 999")
-
-    def edit(self, script: Script, setting: Setting) -> Script:
-        """Replace status and body."""
-        headers: Headers = ()
-        if self.body is not None:
-            body = self.body.encode() if isinstance(self.body, str) else self.body
-            headers = (("Content-Type", "text/plain; charset=utf-8"),)
-        elif self.code >= 400:
-            body = error_document(*ERROR_CODES.get(self.code, ERROR_CODES[500]))
-            headers = (("Content-Type", "application/json"),)
-        else:
-            body = b""
-        if self.retry_after is not None:
-            headers = (*headers, ("Retry-After", str(self.retry_after)))
-        return script.with_reply(self.code, headers, body)
-
-
-@dataclass(frozen=True)
-class TooManyRequests:
-    """Answer 429 with Retry-After (seconds, or raw text; None leaves it out)."""
-
-    retry_after: int | str | None = 1
-
-    def edit(self, script: Script, setting: Setting) -> Script:
-        """Replace the answer."""
-        return Status(429, retry_after=self.retry_after).edit(script, setting)
-
-
-@dataclass(frozen=True)
-class Header:
-    """Set a header: the last word over whatever stood there."""
-
-    name: str
-    value: str
-
-    def __post_init__(self) -> None:
-        if any(char in self.name + self.value for char in "\r\n\0") or not self.name:
-            raise ValueError(f"header {self.name!r}: names and values are single lines")
-        if self.name.lower() in ("content-length", "transfer-encoding"):
-            raise ValueError(
-                f"header {self.name}: framing is set by wrong_content_length,"
-                " no_content_length or chunked"
-            )
-
-    def edit(self, script: Script, setting: Setting) -> Script:
-        """Set it."""
-        return replace(script, headers=with_header(script.headers, self.name, self.value))
-
-
-@dataclass(frozen=True)
-class DropHeader:
-    """Leave a header away."""
-
-    name: str
-
-    def edit(self, script: Script, setting: Setting) -> Script:
-        """Drop it where it stands."""
-        if header_of(script.headers, self.name) is None:
-            return script
-        return replace(script, headers=without_header(script.headers, self.name))
-
-
-@dataclass(frozen=True)
-class DigestHeader:
-    """Set Docker-Content-Digest to a value; None drops it, "wrong" is a well-formed lie."""
-
-    value: str | None
-
-    def edit(self, script: Script, setting: Setting) -> Script:
-        """Replace the header of a successful answer."""
-        if script.status >= 300:
-            return script
-        if self.value is None:
-            return DropHeader("Docker-Content-Digest").edit(script, setting)
-        value = "sha256:" + "0123456789abcdef" * 4 if self.value == "wrong" else self.value
-        return Header("Docker-Content-Digest", value).edit(script, setting)
-
-
-@dataclass(frozen=True)
-class ContentType:
-    """Set the Content-Type to a value; None drops it."""
-
-    value: str | None
-
-    def edit(self, script: Script, setting: Setting) -> Script:
-        """Replace the header."""
-        if self.value is None:
-            return DropHeader("Content-Type").edit(script, setting)
-        return Header("Content-Type", self.value).edit(script, setting)
+from .base import Faults, Setting, at_least
 
 
 @dataclass(frozen=True)
@@ -233,3 +123,13 @@ class FlipByte:
         if not 0 <= at < len(script.body):
             return script
         return replace(script, flips=(*script.flips, at))
+
+
+FAULTS: Faults = {
+    "body": Body,
+    "swap": Swap,
+    "error_body": ErrorBody,
+    "append": Append,
+    "infinite_body": InfiniteBody,
+    "flip_byte": FlipByte,
+}
