@@ -198,12 +198,17 @@ class Registry(HTTPServer):
         header: Mapping[str, HeaderCondition] | None = None,
         query: Mapping[str, HeaderCondition] | None = None,
         nth: int | None = None,
+        name: str | None = None,
     ) -> Rule:
-        """Begin a rule about a target, and return it: windows and faults are its methods."""
+        """Begin a rule about a target, and return it: windows and faults are its methods.
+
+        `name` is what other rules of the topology call it by; ValueError where one has it already.
+        """
         when = When(method, range, authorized, header or {}, query or {})
         with self._lock:
             self._numbered += 1
-            rule = Rule(target, when, self._numbered, self.name)
+            rule = Rule(target, when, self._numbered, self.name, name)
+            self.topology.know_rule(rule)
             if nth is not None:
                 rule.nth(nth)
             self.rules.append(rule)
@@ -213,6 +218,7 @@ class Registry(HTTPServer):
         """Take a rule back; answers that it holds up go on."""
         with self._lock:
             self.rules.remove(rule)
+        self.topology.forget_rule(rule)
         rule.release()
         rule.gate.close()
 
@@ -279,7 +285,14 @@ class Registry(HTTPServer):
 
     def _edited(self, request: Request, answer: Answer, exchange: Exchange) -> Script:
         script = Script.of(answer.reply, head_only=request.method == "HEAD")
-        setting = Setting(request, place=self._place)
+        setting = Setting(
+            request,
+            place=self._place,
+            facts=answer.facts,
+            find=self.storage.find,
+            clock=self.topology.clock,
+            rules=self.topology.rule,
+        )
         for rule in list(self.rules):
             script, fired = rule.apply(
                 script, request, answer.facts, setting, honest=self.topology.honest

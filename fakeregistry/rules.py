@@ -8,66 +8,24 @@ the window of a fault on the body.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from . import faults as f
+from .budget import Budget
+from .clock import Clock
+from .conditions import HeaderCondition, When
 from .gate import Gate
+from .greeting import Greeting
 from .messages import Facts, Request
 from .script import Script
-from .targets import HasDigest, Target
+from .targets import ConnectionTarget, HasDigest, Target
 from .verbs import Verbs
 
-HeaderCondition = str | bool | Callable[[str], bool]
-"""True: present; False: absent; a text: equal; a function: its judgement of the value."""
-
-
-@dataclass(frozen=True)
-class When:
-    """The conditions of a rule beside its target; None asks nothing."""
-
-    method: str | None = None
-    range: bool | None = None
-    authorized: bool | None = None
-    header: Mapping[str, HeaderCondition] = field(default_factory=dict)
-    query: Mapping[str, HeaderCondition] = field(default_factory=dict)
-
-    def accepts(
-        self, method: str, header: Callable[[str], str | None], query: Mapping[str, str]
-    ) -> bool:
-        """Whether a request is meant, given its method, a look-up of its headers, its query."""
-        if self.method is not None and method != self.method.upper():
-            return False
-        if self.range is not None and (header("range") is not None) != self.range:
-            return False
-        given = header("authorization") is not None
-        if self.authorized is not None and given != self.authorized:
-            return False
-        return all(_holds(want, header(name)) for name, want in self.header.items()) and all(
-            _holds(want, query.get(name)) for name, want in self.query.items()
-        )
-
-    @property
-    def words(self) -> str:
-        """The conditions as a person says them, or nothing."""
-        said = [self.method or ""]
-        if self.range is not None:
-            said.append("with range" if self.range else "without range")
-        if self.authorized is not None:
-            said.append("with authorization" if self.authorized else "without authorization")
-        said += [f"with header {name}" for name in self.header]
-        said += [f"with query {name}" for name in self.query]
-        return " ".join(word for word in said if word)
-
-
-def _holds(want: HeaderCondition, value: str | None) -> bool:
-    if isinstance(want, bool):
-        return (value is not None) == want
-    if value is None:
-        return False
-    return value == want if isinstance(want, str) else want(value)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+"""A name never looks like a rule's id or number."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +47,20 @@ class Window:
 class Rule(Verbs):
     """One rule of a registry, and the handle on it: every method but the queries returns itself."""
 
-    def __init__(self, target: Target, when: When, number: int = 1, owner: str = "") -> None:
+    def __init__(
+        self,
+        target: Target,
+        when: When,
+        number: int = 1,
+        owner: str = "",
+        name: str | None = None,
+    ) -> None:
+        if name is not None and not _NAME.fullmatch(name):
+            raise ValueError(
+                f"a rule's name {name!r}: a letter, then letters, digits, '.', '_', '-'"
+            )
         super().__init__()
+        self.name = name
         self.target = target
         self.when = when
         self.id = f"{owner}#{number}" if owner else f"#{number}"
@@ -101,9 +71,15 @@ class Rule(Verbs):
         self._scope = ""
         self._counts: Counter[str] = Counter()
         self._fired = 0
+        self._budget: Budget | None = None
 
     def __repr__(self) -> str:
         return f"<Rule {self.id} {self.words}; fired {self._fired}>"
+
+    @property
+    def on_connection(self) -> bool:
+        """Whether the rule is about connections, and not about requests."""
+        return isinstance(self.target, ConnectionTarget)
 
     @property
     def words(self) -> str:
@@ -178,6 +154,12 @@ class Rule(Verbs):
         """Wait until `count` answers stand still by this rule; False after `timeout` seconds."""
         return self.gate.wait_holding(count, timeout)
 
+    def _budget_on(self, clock: Clock) -> Budget:
+        with self._changed:
+            if self._budget is None:
+                self._budget = Budget(clock.now)
+            return self._budget
+
     def apply(
         self, script: Script, request: Request, facts: Facts, setting: f.Setting, *, honest: bool
     ) -> tuple[Script, bool]:
@@ -190,8 +172,9 @@ class Rule(Verbs):
         if not self.when.accepts(request.method, request.header, dict(reversed(request.query))):
             return script, False
         edited = script
-        own = replace(setting, gate=self.gate)
-        for fault in self.faults:
+        budget = self._budget_on(setting.clock)
+        own = replace(setting, gate=self.gate, spend=budget.spend, left=budget.left)
+        for fault in self.edits:
             edited = fault.edit(edited, own)
         if self.faults and edited is script:
             return script, False
@@ -204,5 +187,23 @@ class Rule(Verbs):
             self._changed.notify_all()
         return (script if honest else edited), True
 
+    def meet(
+        self, greeting: Greeting, setting: f.Setting, *, honest: bool
+    ) -> tuple[Greeting, bool]:
+        """Edit how a connection goes where the rule fires; return it and whether it fired."""
+        edited = greeting
+        own = replace(setting, gate=self.gate)
+        for fault in self.greets:
+            edited = fault.greet(edited, own)
+        if self.greets and edited is greeting:
+            return greeting, False
+        with self._changed:
+            self._counts[""] += 1
+            if not self.window.holds(self._counts[""]):
+                return greeting, False
+            self._fired += 1
+            self._changed.notify_all()
+        return (greeting if honest else edited), True
 
-__all__ = ["HasDigest", "Rule", "When", "Window"]
+
+__all__ = ["HasDigest", "HeaderCondition", "Rule", "When", "Window"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -50,7 +50,14 @@ class End:
     terminated: bool = True
 
 
-Step = Head | Data | Wait | End
+@dataclass(frozen=True)
+class Act:
+    """Do something beside the answer, such as opening another rule's gate."""
+
+    run: Callable[[], object]
+
+
+Step = Head | Data | Wait | Act | End
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Script:
     head_only: bool = False
     framing: Framing = "length"
     promised: int | None = None
-    before: tuple[Wait | End, ...] = ()
+    before: tuple[Wait | Act | End, ...] = ()
     marks: tuple[tuple[int, Wait | End], ...] = ()
     flips: tuple[int, ...] = ()
     pace: Pace | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .messages import Buffer
+from .messages import Buffer, Content
 
 ALGORITHMS = {"sha256": 64, "sha512": 128}
 """The digest algorithms that are checked on push, with the length of their hex."""
@@ -167,6 +167,18 @@ class Storage:
             subject = manifest.document.get("subject")
             if isinstance(subject, dict) and subject.get("digest") == digest:
                 yield manifest
+
+    # whatever repository has it
+
+    def find(self, digest: str) -> Content | None:
+        """Return an object by its digest, manifest or blob; None where there is none."""
+        with self.lock:
+            for repository in self._repositories.values():
+                if digest in repository.manifests:
+                    manifest = repository.manifests[digest]
+                    return Content(manifest.data, manifest.media_type, digest)
+            data = self._blobs.get(digest)
+        return None if data is None else Content(data, "application/octet-stream", digest)
 
     # uploads
 

@@ -139,6 +139,17 @@ class ChallengeTarget:
         return facts.denied
 
 
+@dataclass(frozen=True)
+class ConnectionTarget:
+    """Connections as they are accepted, before anybody has said a word."""
+
+    words: str = "connection"
+
+    def matches(self, facts: Facts) -> bool:
+        """Never: no request is meant."""
+        return False
+
+
 def blob(thing: HasDigest | str | None = None) -> Target:
     """Requests for a blob (a layer, or a configuration by its digest); without one, for any."""
     return KindTarget("blob", ("blob",) if thing is None else ("blob", "config"), _digest(thing))
@@ -197,3 +208,8 @@ def foreign_url(thing: HasDigest | str | None = None) -> Target:
 def any_request() -> Target:
     """Every request, whatever it asks for."""
     return AnyTarget()
+
+
+def connection() -> Target:
+    """Every connection, as it is accepted: for faults before any request, and for counting."""
+    return ConnectionTarget()

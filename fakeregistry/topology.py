@@ -9,8 +9,10 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from .certificates import Certificates
+from .clock import Clock
 from .journal import Journal
 from .registry import Registry
+from .rules import Rule
 from .secrets import Secrets
 from .storage import Placed
 
@@ -24,7 +26,8 @@ class Registries:
     `127.0.0.1` and every other is `localhost`: two hosts to every puller. With TLS, a registry
     is called by `names["<name>-tls"]`, if there is one.
 
-    `honest` makes every rule count and change nothing; `salt` is mixed into all that is added.
+    `clock` is that of all registries: tokens, signed URLs and rate limits live by it. `honest`
+    makes every rule count and change nothing; `salt` is mixed into all that is added.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Registries:
         self.salt = salt
         self.honest = False
         self.secrets = Secrets(seed)
+        self.clock = Clock()
         self.journal = Journal(self.secrets)
         self.certificates = Certificates(self.names.values())
         self.request_cap = 2000
@@ -45,6 +49,7 @@ class Registries:
         self._connections = 0
         self._lock = threading.RLock()
         self._registries: dict[str, Registry] = {}
+        self._rules: dict[str, Rule] = {}
 
     def __repr__(self) -> str:
         return f"<Registries {', '.join(self._registries) or 'none'}>"
@@ -85,6 +90,22 @@ class Registries:
         registry.storage.place(urlsplit(url).path, placed)
         return True
 
+    def rule(self, name: str) -> Rule | None:
+        """Return a rule of any registry by its name or its id, or None."""
+        return self._rules.get(name)
+
+    def know_rule(self, rule: Rule) -> None:
+        """Let a rule be found; ValueError where another one has its name."""
+        with self._lock:
+            if rule.name is not None and rule.name in self._rules:
+                raise ValueError(f"there is a rule named {rule.name!r} already")
+            self._rules |= {key: rule for key in (rule.id, rule.name) if key is not None}
+
+    def forget_rule(self, rule: Rule) -> None:
+        """Let a rule be found no more, and its name be free."""
+        with self._lock:
+            self._rules = {key: one for key, one in self._rules.items() if one is not rule}
+
     def count_request(self) -> bool:
         """Count a request; False beyond the cap, which makes the topology `runaway`."""
         with self._lock:
@@ -111,6 +132,7 @@ class Registries:
         with self._lock:
             self._requests = self._connections = self.refused_requests = 0
             self.runaway = False
+        self.clock.reset()
         self.journal.clear()
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from . import faults as f
 from .messages import Buffer
@@ -16,10 +16,29 @@ class Verbs:
 
     def __init__(self) -> None:
         self.faults: tuple[f.Fault, ...] = ()
+        self.edits: tuple[f.AnswerFault, ...] = ()
+        self.greets: tuple[f.ConnectionFault, ...] = ()
+
+    @property
+    def on_connection(self) -> bool:
+        """Whether the rule is about connections, and not about requests."""
+        return False
 
     def add(self, *faults: f.Fault) -> Self:
-        """Add faults; they edit the answer in the order in which they were added."""
-        self.faults = (*self.faults, *faults)
+        """Add faults; they act in the order in which they were added.
+
+        Raises ValueError for a fault on answers where connections are meant, and the reverse.
+        """
+        for fault in faults:
+            problem = f.misplaced(fault, on_connection=self.on_connection)
+            if problem is not None:
+                raise ValueError(f"{f.name_of(fault)}: {problem}")
+            known: Any = fault
+            if self.on_connection:
+                self.greets = (*self.greets, known)
+            else:
+                self.edits = (*self.edits, known)
+            self.faults = (*self.faults, fault)
         return self
 
     def status(

@@ -16,7 +16,7 @@ from typing import Literal
 
 from .journal import Exchange, Journal
 from .messages import Headers, header_of
-from .script import Data, End, Head, Script, Wait
+from .script import Act, Data, End, Head, Script, Wait
 
 PLAIN_SLICE = 1 << 20
 TLS_SLICE = 256 << 10
@@ -86,6 +86,8 @@ class Player:
                 elif isinstance(step, Wait):
                     self._flush(exchange)
                     self._wait(step)
+                elif isinstance(step, Act):
+                    step.run()
                 else:
                     return self._end(step, exchange, close=close)
         except (OSError, ClientGoneError):

@@ -15,7 +15,7 @@ from typing import Any
 from fakeregistry.messages import Buffer
 
 from . import bodies, headers, lengths, ranges, redirects, status, transport
-from .base import Fault, Faults, Setting
+from .base import AnswerFault, ConnectionFault, Fault, Faults, Setting, misplaced
 from .bodies import Append, Body, ErrorBody, FlipByte, InfiniteBody, Swap
 from .headers import ContentType, DigestHeader, DropHeader, Header
 from .lengths import Chunked, NoContentLength, WrongContentLength
@@ -79,10 +79,12 @@ def name_of(given: Fault) -> str:
 __all__ = [
     "FAULTS",
     "ROOMS",
+    "AnswerFault",
     "Append",
     "Body",
     "Chunked",
     "CloseAfter",
+    "ConnectionFault",
     "ContentType",
     "DelayHeaders",
     "DigestHeader",
@@ -110,5 +112,6 @@ __all__ = [
     "TruncateAfter",
     "WrongContentLength",
     "fault",
+    "misplaced",
     "name_of",
 ]

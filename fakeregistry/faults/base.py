@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fakeregistry.clock import Clock
 from fakeregistry.gate import Gate
-from fakeregistry.messages import Request
+from fakeregistry.messages import Content, Facts, Request
 from fakeregistry.script import Script
 
 
@@ -15,16 +16,64 @@ def _no_place(to: str | None, path: str | None, script: Script) -> str:
     raise ValueError(f"redirect: no registry named {to!r}")
 
 
+def _nothing(_: str) -> None:
+    return None
+
+
+def _nobody(how: str) -> int:
+    return 0
+
+
+def _free(key: str, requests: int, window: float) -> float:
+    return 0.0
+
+
+def _whole(key: str, requests: int, window: float) -> int:
+    return requests
+
+
+class NamedRule(Protocol):
+    """A rule as other rules know it."""
+
+    @property
+    def id(self) -> str:
+        """The registry and the rule's number there: `origin#1`."""
+        ...
+
+    @property
+    def fired(self) -> int:
+        """How often it has fired."""
+        ...
+
+    def release(self) -> Any:
+        """End every wait of this rule, now and from now on."""
+        ...
+
+
 @dataclass(frozen=True)
 class Setting:
-    """Where a fault acts: the request, the gate of its rule, and how to place an object elsewhere.
+    """Where a fault acts: the request, what it means, and what the registry around it can do.
 
-    `place(to, path, script)` puts what the script serves at another registry and returns its URL.
+    `gate`: what holds this rule's answers. `place(to, path, script)` puts what the script serves at
+    another registry and returns its URL. `find(digest)`: any object of this registry. `clock`: the
+    registry's own. `spend(key, requests, window)` takes one request from an account of this rule
+    that allows so many in so many seconds on the clock: 0 where it is allowed, else the seconds
+    until it will be; `left` says how many it still allows. `rules(name)`: a rule by its name or id. `count`: how often the rule will have
+    fired if it fires now (per what it counts). `kill(how)` ends the idle connections of this
+    registry, and returns how many there were.
     """
 
     request: Request
     gate: Gate = field(default_factory=Gate)
     place: Callable[[str | None, str | None, Script], str] = _no_place
+    facts: Facts = field(default_factory=Facts)
+    find: Callable[[str], Content | None] = _nothing
+    clock: Clock = field(default_factory=Clock)
+    spend: Callable[[str, int, float], float] = _free
+    left: Callable[[str, int, float], int] = _whole
+    rules: Callable[[str], NamedRule | None] = _nothing
+    count: int = 1
+    kill: Callable[[str], int] = _nobody
 
 
 class Fault(Protocol):
