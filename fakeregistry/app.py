@@ -10,7 +10,7 @@ import json
 from typing import Protocol
 
 from .messages import Answer, Content, Facts, Headers, Kind, Reply, Request, error
-from .parts import serve
+from .parts import held_back, serve
 from .pushes import Pushes
 from .routes import Route, is_digest, route, valid_name
 from .storage import Storage
@@ -145,8 +145,12 @@ class App:
         headers = (
             ("Content-Type", manifest.media_type),
             ("Docker-Content-Digest", manifest.digest),
+            ("ETag", f'"{manifest.digest}"'),
         )
         content = Content(manifest.data, manifest.media_type, manifest.digest)
+        held = held_back(request, headers[2][1])
+        if held is not None:
+            return Reply(held.status, (*held.headers, *headers[1:]), held.body, content)
         return Reply(200, headers, manifest.data, content)
 
     def _blob(self, found: Route, request: Request) -> Reply:
