@@ -142,23 +142,24 @@ class Served:
     def _requests(self, scheme: Literal["http", "https"]) -> None:
         reader = Reader(self.sock, scheme, self.peer)
         player = Player(self.sock, self.handler.journal, lambda: self.stopping)
-        while True:
-            try:
-                request = reader.read()
-            except BadRequestError as problem:
-                self._refuse(player, problem, scheme)
-                return
-            if request is None:
-                return
-            script, exchange = self.handler.handle(request, self.record)
-            if player.play(script, exchange, close=_wants_close(request)) == "closed":
-                return
+        with contextlib.closing(reader):
+            while True:
+                try:
+                    request = reader.read()
+                except BadRequestError as problem:
+                    self._refuse(player, problem, scheme)
+                    return
+                if request is None:
+                    return
+                script, exchange = self.handler.handle(request, self.record)
+                if player.play(script, exchange, close=_wants_close(request)) == "closed":
+                    return
 
     def _refuse(
         self, player: Player, problem: BadRequestError, scheme: Literal["http", "https"]
     ) -> None:
         journal = self.handler.journal
-        request = Request("?", "?", scheme=scheme, peer=self.peer)
+        request = Request(*problem.line, scheme=scheme, peer=self.peer)
         exchange = journal.begin(request, Facts(), self.record)
         reply = error(problem.status, "UNSUPPORTED", problem.message)
         player.play(Script.of(reply), exchange, close=True)

@@ -104,12 +104,12 @@ def test_a_client_that_expects_it_is_told_to_continue(registry) -> None:
     ("said", "status"),
     [
         ("nonsense\r\n\r\n", 400),
-        ("GET /v2/ HTTP/2.0\r\n\r\n", 400),
+        ("GET /v2/ HTTP/2.0\r\n\r\n", 505),
         ("GET /v2/ HTTP/1.1\r\nno colon\r\n\r\n", 400),
         ("GET /v2/ HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         ("PUT /v2/ HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
-        ("PUT /v2/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-        ("PUT /v2/ HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413),
+        ("PUT /v2/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        ("PUT /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", 413),
         ("GET /v2/ HTTP/1.1\r\nX: " + "x" * 70_000, 431),
     ],
 )
