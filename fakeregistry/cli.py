@@ -164,15 +164,20 @@ def _schema(_: argparse.Namespace) -> int:
 
 
 def _faults(options: argparse.Namespace) -> int:
-    if options.markdown:
-        print("| fault | arguments | what the registry does |\n|---|---|---|")
-    for name, make in faults.FAULTS.items():
-        arguments, text = signature(make), summary(make)
+    for room, made in faults.ROOMS.items():
         if options.markdown:
-            print(f"| `{name}` | {f'`{arguments}`' if arguments else ''} | {text} |")
+            print(f"**{room}**\n\n| fault | arguments | what the registry does |\n|---|---|---|")
         else:
-            print(f"{name} {arguments and f'({arguments})'}".rstrip())
-            print(textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="    "))
+            print(f"# {room}\n")
+        for name, make in made.items():
+            arguments, text = signature(make), summary(make)
+            if options.markdown:
+                shown = f"`{arguments}`".replace("|", "\\|") if arguments else ""
+                print(f"| `{name}` | {shown} | {text.replace('|', chr(92) + '|')} |")
+            else:
+                print(f"{name} {arguments and f'({arguments})'}".rstrip())
+                print(textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="    "))
+        print()
     return 0
 
 
