@@ -1,4 +1,4 @@
-"""What every fault is: a pure function from script to script, in a setting."""
+"""What every fault is: a pure function on a script, or on a greeting, in a setting."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fakeregistry.clock import Clock
 from fakeregistry.gate import Gate
+from fakeregistry.greeting import Greeting
 from fakeregistry.messages import Content, Facts, Request
 from fakeregistry.script import Script
 
@@ -76,12 +77,34 @@ class Setting:
     kill: Callable[[str], int] = _nobody
 
 
-class Fault(Protocol):
-    """What a rule does: a pure function from script to script."""
+class AnswerFault(Protocol):
+    """What a rule does to an answer: a pure function from script to script."""
 
     def edit(self, script: Script, setting: Setting) -> Script:
         """Return the edited script, or the same one where there is nothing to bite on."""
         ...
+
+
+class ConnectionFault(Protocol):
+    """What a rule does to a connection: a pure function from greeting to greeting."""
+
+    def greet(self, greeting: Greeting, setting: Setting) -> Greeting:
+        """Return the edited greeting, or the same one where there is nothing to bite on."""
+        ...
+
+
+Fault = AnswerFault | ConnectionFault
+"""What a rule does. A fault with `greet` goes with the target `connection()`, one with `edit` with
+every other; `request` of a greeting's setting is empty."""
+
+
+def misplaced(fault: Fault, *, on_connection: bool) -> str | None:
+    """Say what is wrong with a fault on this kind of target, or None where it fits."""
+    if hasattr(fault, "greet" if on_connection else "edit"):
+        return None
+    if on_connection:
+        return "it edits answers: on a connection nobody has asked anything yet"
+    return "it edits connections as they are accepted: it goes with the target connection alone"
 
 
 Faults = Mapping[str, Callable[..., Any]]
