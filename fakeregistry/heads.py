@@ -21,7 +21,7 @@ _CACHED = 4096
 _LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e\x80-\xff]+) HTTP/(\d)\.(\d)")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 _DIGITS = re.compile(r"[0-9]{1,18}")
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@]+")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 
 
@@ -92,10 +92,10 @@ def _check_target(method: str, target: str) -> None:
             raise BadRequestError(400, "CONNECT names a host and a port")
     elif not (target.startswith("/") or target == "*"):
         try:
-            sound = _ABSOLUTE.match(target) and urlsplit(target).netloc
+            host = urlsplit(target).netloc if _ABSOLUTE.match(target) else ""
         except ValueError:
-            sound = ""
-        if not sound:
+            host = ""
+        if not host or "@" in host:
             raise BadRequestError(400, "malformed request target")
 
 

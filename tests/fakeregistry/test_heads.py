@@ -1,5 +1,7 @@
 """Request heads: what is understood, and what could be understood in two ways and is refused."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,9 +119,5 @@ def test_a_host_is_named_since_http_1_1() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_head_or_a_bad_request(data) -> None:
-    try:
-        parsed = parse(data)
-    except BadRequestError as problem:
-        assert 400 <= problem.status < 600
-    else:
-        assert not any(set("\r\n\0") & set(value) for _, value in parsed.headers)
+    with contextlib.suppress(BadRequestError):
+        assert not any(set("\r\n\0") & set(value) for _, value in parse(data).headers)
