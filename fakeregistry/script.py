@@ -14,8 +14,29 @@ EndKind = Literal["keep", "close", "fin", "drop", "rst"]
 """How an answer ends: complete and the connection stays; complete and closed; cut by an orderly
 close (TLS says goodbye, then FIN); cut by FIN alone; cut by RST."""
 
+FILLER = memoryview(b"pullproof filler" * 4096)
+ZEROS = memoryview(bytes(len(FILLER)))
+"""What a body is lengthened by: constant, so that an endless body takes no memory."""
+
 BODYLESS = frozenset({204, 304})
 """Statuses that never carry a body (RFC 9110, 6.4.1)."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How HTTP/1 writes a head and chunks, where not as usual. HTTP/2 has nothing of it.
+
+    `reason` None: the usual phrase. `raw`: lines that stand in the head as they are, after the
+    headers. `chunk_extension` follows the size of every chunk.
+    """
+
+    version: str = "HTTP/1.1"
+    reason: str | None = None
+    raw: tuple[bytes, ...] = ()
+    chunk_extension: str = ""
+
+
+AS_USUAL = Writing()
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,28 @@ class Head:
     status: int
     headers: Headers
     chunked: bool = False
+    writing: Writing = AS_USUAL
+
+    @property
+    def shown(self) -> Headers:
+        """All headers as a journal shows them: the raw lines too, as far as they are headers."""
+        raw = [line.decode("latin-1").partition(":") for line in self.writing.raw]
+        return (*self.headers, *((name, value.strip()) for name, _, value in raw))
+
+
+@dataclass(frozen=True)
+class Interim:
+    """Send an informational answer, 100 to 199, before the final one (RFC 9110, 15.2)."""
+
+    status: int
+    headers: Headers = ()
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Send bytes into the body as they are, past every framing: HTTP/1 alone can say this."""
+
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -57,7 +100,7 @@ class Act:
     run: Callable[[], object]
 
 
-Step = Head | Data | Wait | Act | End
+Step = Head | Interim | Data | Raw | Wait | Act | End
 
 
 @dataclass(frozen=True)
@@ -74,7 +117,9 @@ class Script:
 
     Offsets count bytes of this answer's body. `marks` are waits and ends inside the body, sorted
     when played; what stands at one offset keeps its order. `promised` replaces the length that the
-    headers state (None: the true one). `filler` bytes follow the body.
+    headers state (None: the true one), `lengths` are Content-Length lines in raw text instead of
+    it, also beside chunks. `filler` bytes follow the body: `pattern`, over and over. `trailers`
+    follow a chunked body; HTTP/2 sends them whatever the framing is.
     """
 
     status: int
@@ -85,11 +130,15 @@ class Script:
     head_only: bool = False
     framing: Framing = "length"
     promised: int | None = None
-    before: tuple[Wait | Act | End, ...] = ()
-    marks: tuple[tuple[int, Wait | End], ...] = ()
+    lengths: tuple[str, ...] | None = None
+    trailers: Headers = ()
+    writing: Writing = AS_USUAL
+    before: tuple[Interim | Wait | Act | End, ...] = ()
+    marks: tuple[tuple[int, Raw | Wait | End], ...] = ()
     flips: tuple[int, ...] = ()
     pace: Pace | None = None
     filler: int = 0
+    pattern: Buffer = FILLER
     end: EndKind = "keep"
 
     @classmethod
@@ -110,16 +159,32 @@ class Script:
         return len(self.body) + self.filler
 
     @property
+    def may_have_body(self) -> bool:
+        """Whether a body follows the head, be it an empty one."""
+        return not self.head_only and self.status not in BODYLESS
+
+    @property
     def has_body(self) -> bool:
         """Whether body bytes will go out."""
-        return not self.head_only and self.status not in BODYLESS and self.length > 0
+        return self.may_have_body and self.length > 0
+
+    @property
+    def closes(self) -> bool:
+        """Whether the connection ends with the answer."""
+        by_framing = self.framing == "close" and self.may_have_body
+        return by_framing or self.end in ("close", "fin", "drop")
+
+    def with_body(self, body: Buffer, start: int | None = None) -> Script:
+        """Return the script with other bytes and nothing after them; `start`: in the object."""
+        start = self.start if start is None else start
+        return replace(self, body=body, start=start, filler=0, pattern=FILLER, flips=())
 
     def with_reply(self, status: int, headers: Headers, body: Buffer) -> Script:
         """Return the script saying something else: the object behind it is gone."""
-        return replace(self, status=status, headers=headers, body=body, content=None, start=0)
+        return replace(self.with_body(body, 0), status=status, headers=headers, content=None)
 
-    def with_mark(self, offset: int, step: Wait | End) -> Script:
-        """Return the script with a wait or an end at an offset of the body."""
+    def with_mark(self, offset: int, step: Raw | Wait | End) -> Script:
+        """Return the script with raw bytes, a wait or an end at an offset of the body."""
         return replace(self, marks=(*self.marks, (offset, step)))
 
     def final_headers(self) -> Headers:
@@ -127,12 +192,14 @@ class Script:
         headers = without_header(self.headers, "Content-Length", "Transfer-Encoding")
         if self.status in BODYLESS:
             return headers
-        if self.framing == "length":
-            promised = self.length if self.promised is None else self.promised
-            return with_header(headers, "Content-Length", str(promised))
+        if self.framing == "close":
+            return with_header(headers, "Connection", "close") if self.may_have_body else headers
+        said = self.lengths or ()
         if self.framing == "chunked":
-            return with_header(headers, "Transfer-Encoding", "chunked")
-        return with_header(headers, "Connection", "close")
+            headers = with_header(headers, "Transfer-Encoding", "chunked")
+        elif self.lengths is None:
+            said = (str(self.length if self.promised is None else self.promised),)
+        return (*headers, *(("Content-Length", text) for text in said))
 
     def steps(self) -> Iterator[Step]:
         """Yield the steps of the answer, ending with exactly one `End`."""
@@ -140,20 +207,20 @@ class Script:
             yield step
             if isinstance(step, End):
                 return
-        chunked = self.framing == "chunked" and self.has_body
-        yield Head(self.status, self.final_headers(), chunked)
-        end = End("close" if self.framing == "close" and self.end == "keep" else self.end)
-        if self.head_only or self.status in BODYLESS:
+        chunked = self.framing == "chunked" and self.may_have_body
+        yield Head(self.status, self.final_headers(), chunked, self.writing)
+        end = End("close" if self.closes and self.end == "keep" else self.end)
+        if not self.may_have_body:
             yield end
             return
         offset = 0
-        for at, step in sorted(self.marks, key=lambda mark: mark[0]):
+        for at, mark in sorted(self.marks, key=lambda mark: mark[0]):
             if at > self.length:
                 continue
             yield from self._data(offset, at)
             offset = at
-            yield step
-            if isinstance(step, End):
+            yield mark
+            if isinstance(mark, End):
                 return
         yield from self._data(offset, self.length)
         yield end
@@ -182,10 +249,9 @@ class Script:
         if offset < min(stop, size):
             yield Data(body[offset : min(stop, size)])
             offset = min(stop, size)
+        pattern = memoryview(self.pattern)
         while offset < stop:
-            amount = min(stop - offset, len(_FILLER))
-            yield Data(_FILLER[:amount])
+            at = (offset - size) % len(pattern)
+            amount = min(stop - offset, len(pattern) - at)
+            yield Data(pattern[at : at + amount])
             offset += amount
-
-
-_FILLER = memoryview(b"pullproof filler" * 4096)

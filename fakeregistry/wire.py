@@ -16,7 +16,7 @@ from typing import Literal
 
 from .journal import Exchange, Journal
 from .messages import Headers, header_of
-from .script import Act, Data, End, Head, Script, Wait
+from .script import AS_USUAL, Act, Data, End, Head, Interim, Raw, Script, Wait, Writing
 
 PLAIN_SLICE = 1 << 20
 TLS_SLICE = 256 << 10
@@ -31,21 +31,33 @@ _HANG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 Outcome = Literal["keep", "closed"]
 
 
-def _status_line(status: int) -> str:
-    try:
-        reason = HTTPStatus(status).phrase
-    except ValueError:
-        reason = "Unknown"
-    return f"HTTP/1.1 {status} {reason}"
+def _status_line(status: int, writing: Writing) -> str:
+    reason = writing.reason
+    if reason is None:
+        try:
+            reason = HTTPStatus(status).phrase
+        except ValueError:
+            reason = "Unknown"
+    return f"{writing.version} {status} {reason}"
 
 
 def head_bytes(head: Head, *, close: bool) -> bytes:
     """Return a head as HTTP/1.1 writes it."""
-    lines = [_status_line(head.status), *(f"{name}: {value}" for name, value in head.headers)]
+    lines = [
+        _status_line(head.status, head.writing),
+        *(f"{name}: {value}" for name, value in head.headers),
+    ]
     if header_of(head.headers, "Date") is None:
         lines.append(f"Date: {formatdate(usegmt=True)}")
     if close and header_of(head.headers, "Connection") is None:
         lines.append("Connection: close")
+    text = ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
+    return text + b"".join(head.writing.raw) + b"\r\n"
+
+
+def _interim_bytes(interim: Interim) -> bytes:
+    lines = [_status_line(interim.status, AS_USUAL)]
+    lines += [f"{name}: {value}" for name, value in interim.headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
 
 
@@ -66,6 +78,8 @@ class Player:
         self._pending = b""
         self._pending_head: Head | None = None
         self._chunked = False
+        self._extension = b""
+        self._trailers: Headers = ()
 
     def play(self, script: Script, exchange: Exchange, *, close: bool = False) -> Outcome:
         """Play a script; "keep" means that the connection may carry another request.
@@ -73,12 +87,13 @@ class Player:
         `close` says that the client, or the protocol's version, ends the connection after this.
         """
         self._chunked = False
+        self._extension = script.writing.chunk_extension.encode()
+        self._trailers = script.trailers
         try:
             for step in script.steps():
                 if isinstance(step, Head):
                     close = close or _closes(step.headers)
-                    ends = script.end in ("close", "fin", "drop") or script.framing == "close"
-                    self._pending = head_bytes(step, close=close or ends)
+                    self._pending = head_bytes(step, close=close or script.closes)
                     self._pending_head = step
                     self._chunked = step.chunked
                 elif isinstance(step, Data):
@@ -86,6 +101,11 @@ class Player:
                 elif isinstance(step, Wait):
                     self._flush(exchange)
                     self._wait(step)
+                elif isinstance(step, Interim):
+                    self.sock.sendall(_interim_bytes(step))
+                elif isinstance(step, Raw):
+                    self._flush(exchange)
+                    self.sock.sendall(step.data)
                 elif isinstance(step, Act):
                     step.run()
                 else:
@@ -110,7 +130,7 @@ class Player:
             # One chunk per slice, so that what is cut or slow shows as the client sees it.
             for offset in range(0, len(view), self._slice):
                 part = view[offset : offset + self._slice]
-                self._frame(b"%x\r\n" % len(part), part, exchange)
+                self._frame(b"%x%s\r\n" % (len(part), self._extension), part, exchange)
         elif len(view) <= JOINED:
             self._write(view, exchange)
         else:
@@ -135,7 +155,7 @@ class Player:
             sent += count
             if self._pending_head is not None and sent >= prefix:
                 head, self._pending_head, self._pending = self._pending_head, None, b""
-                self._journal.head(exchange, head.status, head.headers)
+                self._journal.head(exchange, head.status, head.shown)
             now = max(0, sent - prefix)
             if now > before:
                 self._journal.sent(exchange, now - before)
@@ -171,7 +191,8 @@ class Player:
             return "closed"
         if self._chunked and step.terminated:
             self._flush(exchange)
-            self.sock.sendall(b"0\r\n\r\n")
+            trailers = "".join(f"{name}: {value}\r\n" for name, value in self._trailers)
+            self.sock.sendall(b"0%s\r\n%s\r\n" % (self._extension, trailers.encode()))
         self._flush(exchange)
         whole = step.kind in ("keep", "close")
         if step.kind == "keep" and not close:
