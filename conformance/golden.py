@@ -11,13 +11,13 @@ that is a symbolic link is followed inside the root.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from posixpath import normpath
 from typing import Any
 
 from conformance.tree import Node, NodeType, Tree
+from fakeregistry.content.data import sha256_of
 from fakeregistry.content.entries import Entry, RawEntry
 
 __all__ = ["NotGolden", "golden_tree"]
@@ -47,14 +47,15 @@ class NotGolden(ValueError):  # noqa: N818 - names what the layers are
 def golden_tree(layers: Iterable[Any]) -> Tree:
     """The tree that these layers give, bottom first.
 
-    A layer is an iterable of entries, or anything with ``entries`` (a `fakeregistry` ``Layer``).
+    A layer is an iterable of entries, or anything with ``unpacked`` (a `fakeregistry` ``Layer``).
     Raises `NotGolden` for layers made of raw bytes and for members that have no place in a tree.
     """
     builder = _Builder()
     for layer in layers:
-        if getattr(layer, "raw_tar", None) is not None:
+        raw = getattr(layer, "raw_tar", None)
+        if raw is not None and any(raw):
             raise NotGolden("a layer of raw tar bytes has no declared tree")
-        entries: Iterable[Entry] = getattr(layer, "entries", layer)
+        entries: Iterable[Entry] = getattr(layer, "unpacked", layer)
         builder.apply([entry.raw() for entry in entries])
     return builder.finished()
 
@@ -225,7 +226,7 @@ def _node(kind: NodeType, member: RawEntry) -> Node:
         uid=int(_record(member, "uid", str(member.uid))),
         gid=int(_record(member, "gid", str(member.gid))),
         size=len(member.data) if is_file else None,
-        sha256=hashlib.sha256(member.data).hexdigest() if is_file else None,
+        sha256=sha256_of(member.data) if is_file else None,
         linkname=_record(member, "linkpath", member.linkname) if kind == "symlink" else None,
         mtime=int(float(_record(member, "mtime", str(member.mtime)))),
         device=(member.major, member.minor) if kind in ("char", "block") else None,
@@ -234,5 +235,5 @@ def _node(kind: NodeType, member: RawEntry) -> Node:
             for key, value in member.pax.items()
             if key.startswith(_XATTR)
         },
-        preview=member.data[:64] if is_file else b"",
+        preview=bytes(member.data[:64]) if is_file else b"",
     )

@@ -155,7 +155,7 @@ class Registry(HTTPServer):
                 if thing.role == "config":
                     self.storage.mark_config(thing.digest)
             else:
-                manifest = Manifest(thing.data, thing.media_type, thing.digest)
+                manifest = Manifest(bytes(thing.data), thing.media_type, thing.digest)
                 last = tag if thing.digest == spec.digest else None
                 self.storage.put_manifest(name, manifest, last)
         for layer in layers_of(spec):

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .data import Buffer
+
 Algorithm = Literal["sha256", "sha512"]
 Document = dict[str, Any]
 
@@ -33,11 +35,11 @@ class Object:
     kind: Literal["manifest", "blob"]
     digest: str
     media_type: str
-    data: bytes = field(repr=False)
+    data: Buffer = field(repr=False)
     role: str
 
 
-def digest_of(data: bytes, algorithm: Algorithm = "sha256") -> str:
+def digest_of(data: Buffer, algorithm: Algorithm = "sha256") -> str:
     """``sha256:<hex>`` of the bytes."""
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 

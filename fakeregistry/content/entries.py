@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from posixpath import split
 from typing import Literal
 
+from .data import Data
+
 REGULAR, HARD, SYMBOLIC, CHAR, BLOCK, DIRECTORY, FIFO = "0", "1", "2", "3", "4", "5", "6"
 
 
@@ -18,13 +20,14 @@ class RawEntry:
 
     ``type`` is the type flag (one character, ``"0"`` a regular file). ``pax`` holds extended
     header records for this member; ``size`` overrides the length that the header declares, so
-    that a header can lie about its data; ``checksum`` overrides the header's checksum.
+    that a header can lie about its data; ``checksum`` overrides the header's checksum. A raw
+    ``size_field`` (12 bytes) stands in the header as it is, whatever number it may be.
     """
 
     name: str
     type: str = REGULAR
     linkname: str = ""
-    data: bytes = b""
+    data: Data = b""
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
@@ -36,6 +39,7 @@ class RawEntry:
     pax: Mapping[str, bytes] = field(default_factory=dict, hash=False)
     size: int | None = None
     checksum: int | None = None
+    size_field: bytes | None = None
 
     def raw(self) -> "RawEntry":
         """This member itself."""
@@ -47,7 +51,7 @@ class File:
     """A regular file. ``data`` given as text is written in UTF-8."""
 
     name: str
-    data: bytes | str = b""
+    data: Data | str = b""
     mode: int = 0o644
     uid: int = 0
     gid: int = 0
@@ -55,7 +59,7 @@ class File:
     xattrs: Mapping[str, bytes] = field(default_factory=dict, hash=False)
 
     @property
-    def content(self) -> bytes:
+    def content(self) -> Data:
         """The file's bytes."""
         return self.data.encode() if isinstance(self.data, str) else self.data
 

@@ -55,7 +55,11 @@ class ImageSpec:
 
     def __post_init__(self) -> None:
         # Whether the types are Docker's or OCI's is the image's matter: its layers follow.
-        adapted = tuple(replace(layer, docker=self.docker) for layer in self.layers)
+        # One that need not change stays the same object: what it has built may be large.
+        adapted = tuple(
+            layer if layer.docker == self.docker else replace(layer, docker=self.docker)
+            for layer in self.layers
+        )
         object.__setattr__(self, "layers", adapted)
 
     @property

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from .data import Buffer
 from .descriptors import Document, Object, digest_of
 from .image import Edit, ImageSpec, an_image
 from .layers import Layer
@@ -206,7 +207,7 @@ def a_schema1_image(
     return spec.salted(salt)
 
 
-def _blob_of(step: HistoryEntry) -> tuple[str, bytes]:
+def _blob_of(step: HistoryEntry) -> tuple[str, Buffer]:
     if step.layer is None:
         return digest_of(EMPTY_LAYER), EMPTY_LAYER
     return step.layer.digest, step.layer.blob

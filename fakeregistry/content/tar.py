@@ -5,9 +5,11 @@ laid out by hand, which also lets an entry lie about its size or its checksum. F
 ustar with pax records (``pax``), ustar alone (``ustar``), and GNU's long names (``gnu``).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
+from .data import Data, slices
 from .entries import DIRECTORY, Entry, RawEntry
 
 BLOCK_SIZE = 512
@@ -20,15 +22,47 @@ _PREFIX_BYTES = 155
 _EIGHT_GIB = 8 * 1024**3
 
 
+@dataclass(frozen=True)
+class Member:
+    """One entry as it stands in the archive: what comes before its data, and the data."""
+
+    entry: RawEntry
+    head: bytes
+    data: Data
+
+    @property
+    def padding(self) -> bytes:
+        """The zeros that fill the data's last block."""
+        return bytes(-len(self.data) % BLOCK_SIZE)
+
+    @property
+    def parts(self) -> tuple[Data, ...]:
+        """All of it, in order."""
+        return (self.head, self.data, self.padding)
+
+
 def tar_bytes(entries: Iterable[Entry], form: Format = "pax") -> bytes:
-    """The whole archive with its two closing blocks of zeros.
+    """The whole archive with its two closing blocks of zeros, in memory.
 
     Raises ``ValueError`` where the format can't hold an entry (a long name in plain ustar).
     """
-    return b"".join(_member(entry.raw(), form) for entry in entries) + END_OF_ARCHIVE
+    return b"".join(slices(tar_parts(entries, form)))
 
 
-def _member(entry: RawEntry, form: Format) -> bytes:
+def tar_parts(entries: Iterable[Entry], form: Format = "pax") -> list[Data]:
+    """The same archive in parts, data that is generated still ungenerated."""
+    parts = [part for member in tar_members(entries, form) for part in member.parts]
+    return [*parts, END_OF_ARCHIVE]
+
+
+def tar_members(entries: Iterable[Entry], form: Format = "pax") -> Iterator[Member]:
+    """The archive's members, without what closes it."""
+    for entry in entries:
+        raw = entry.raw()
+        yield Member(raw, _before(raw, form), raw.data)
+
+
+def _before(entry: RawEntry, form: Format) -> bytes:
     name, link = _encode(entry.name), _encode(entry.linkname)
     size = len(entry.data) if entry.size is None else entry.size
     before = b""
@@ -55,7 +89,7 @@ def _member(entry: RawEntry, form: Format) -> bytes:
         if records:
             before = pax_header(records)
         name = name[:_NAME_BYTES] if short is None else short
-    return before + _header(entry, name, link, prefix, size, form) + _padded(entry.data)
+    return before + _header(entry, name, link, prefix, size, form)
 
 
 def pax_header(records: Mapping[str, bytes], *, scope: str = "x") -> bytes:
@@ -105,7 +139,7 @@ def _header(
                 _number(entry.mode, 8, form),
                 _number(entry.uid, 8, form),
                 _number(entry.gid, 8, form),
-                _number(0 if entry.type == DIRECTORY and entry.size is None else size, 12, form),
+                _size_field(entry, size, form),
                 _number(entry.mtime, 12, form),
                 b" " * 8,
                 _encode(entry.type)[:1] or b"\0",
@@ -123,6 +157,12 @@ def _header(
     checksum = sum(head) if entry.checksum is None else entry.checksum
     head[148:156] = b"%06o\0 " % checksum
     return bytes(head)
+
+
+def _size_field(entry: RawEntry, size: int, form: Format) -> bytes:
+    if entry.size_field is not None:
+        return entry.size_field[:12].ljust(12, b"\0")
+    return _number(0 if entry.type == DIRECTORY and entry.size is None else size, 12, form)
 
 
 def _number(value: int, width: int, form: Format) -> bytes:
