@@ -14,11 +14,13 @@ import hmac
 import os
 import re
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, quote_plus
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_CANARY = re.compile(r"canary-[0-9a-f]{32}")
 _HIDDEN = re.compile(r"<(?:secret|unknown):")
 _SENSITIVE = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
 _SENSITIVE_FIELDS = frozenset(
@@ -39,13 +41,21 @@ class SecretSeen:
 
 
 class Secrets:
-    """The secrets of one topology. Thread-safe."""
+    """The secrets of one topology. Thread-safe.
+
+    Every request is searched for them. One pattern says whether some could be there at all: nearly
+    always none is, and then that one search is the whole cost, however many are known.
+    """
 
     def __init__(self, seed: str = "0") -> None:
         self._seed = seed.encode()
         self._key = os.urandom(16)
         self._lock = threading.Lock()
         self._names: dict[str, str] = {}
+        self._forms: dict[str, str] = {}
+        self._suspects = re.compile("|".join(map(re.escape, _traces("canary-"))))
+        self.known = 0
+        """How many are known: what was redacted before another one came may hide less."""
 
     def new(self, name: str) -> str:
         """Return the secret of this name: the same text for the same seed and name."""
@@ -54,10 +64,22 @@ class Secrets:
 
     def register(self, name: str, value: str) -> str:
         """Know a value as a secret from now on, and return it."""
-        if len(value) >= 4:
-            with self._lock:
-                self._names.setdefault(value, name)
+        if len(value) < 4:
+            return value
+        with self._lock:
+            if value not in self._names:
+                self._names[value] = name
+                if not _CANARY.fullmatch(value):
+                    self._learn(value)
+                self.known += 1
         return value
+
+    def _learn(self, value: str) -> None:
+        """Look for a value that doesn't look like the ones that are made here."""
+        forms = {value, quote(value, safe=""), quote_plus(value)}
+        self._forms |= dict.fromkeys(forms, value)
+        traces = sorted({self._suspects.pattern, *map(re.escape, {*forms, *_traces(value)})})
+        self._suspects = re.compile("|".join(traces))
 
     def value(self, name: str) -> str | None:
         """Return the secret of a name, or None."""
@@ -70,27 +92,37 @@ class Secrets:
 
     def redact(self, text: str) -> tuple[str, list[str]]:
         """Return the text without known secrets (plain, quoted, base64), and the names it held."""
-        with self._lock:
-            known = list(self._names.items())
         seen: list[str] = []
-        for value, name in known:
-            mark = f"<secret:{name}:{self.fingerprint(value)}>"
-            for form in {value, quote(value, safe=""), quote_plus(value)}:
-                if form in text:
-                    text = text.replace(form, mark)
-                    if name not in seen:
-                        seen.append(name)
-        for word in _BASE64.findall(text):
-            plain = _decoded(word)
-            for value, name in known:
-                if plain is not None and value in plain:
-                    text = text.replace(word, f"<secret:{name}:{self.fingerprint(value)}>")
-                    if name not in seen:
-                        seen.append(name)
-                    break
+        if self._suspects.search(text):
+            text = self._hidden(text, seen)
         if len(text) > _LIMIT:
             text = text[:_LIMIT] + f"… ({len(text)} characters)"
         return text, seen
+
+    def _hidden(self, text: str, seen: list[str]) -> str:
+        for form, value in self._in(text):
+            text = text.replace(form, self._mark(value, seen))
+        for word in _BASE64.findall(text):
+            plain = _decoded(word)
+            found = next(self._in(plain), None) if plain is not None else None
+            if found is not None:
+                text = text.replace(word, self._mark(found[1], seen))
+        return text
+
+    def _in(self, text: str) -> Iterator[tuple[str, str]]:
+        """Yield the known secrets in a text: as they stand there, and as they are."""
+        for value in _CANARY.findall(text):
+            if value in self._names:
+                yield value, value
+        for form, value in list(self._forms.items()):
+            if form in text:
+                yield form, value
+
+    def _mark(self, value: str, seen: list[str]) -> str:
+        name = self._names[value]
+        if name not in seen:
+            seen.append(name)
+        return f"<secret:{name}:{self.fingerprint(value)}>"
 
     def redact_header(self, name: str, value: str) -> tuple[str, list[str]]:
         """Redact a header; one that carries credentials is hidden even where they are unknown."""
@@ -112,6 +144,20 @@ class Secrets:
                 item = f"{name}=<unknown:{self.fingerprint(value)}>"
             fields.append(item)
         return "&".join(fields), seen
+
+
+def _traces(value: str) -> set[str]:
+    """Return texts of which one stands wherever a value does, plain or inside base64.
+
+    Base64 writes three bytes as four characters, so a value looks in three ways, by where it
+    begins; at both ends, characters that also tell of its neighbours are left out.
+    """
+    traces = {value}
+    for offset, skipped in ((0, 0), (1, 2), (2, 3)):
+        data = bytes(offset) + value.encode()
+        text = base64.b64encode(data).decode()[skipped : len(data) * 8 // 6]
+        traces |= {text, text.replace("+", "-").replace("/", "_")}
+    return traces
 
 
 def _decoded(word: str) -> str | None:

@@ -4,6 +4,8 @@ import base64
 import json
 import threading
 
+from hypothesis import given
+from hypothesis import strategies as st
 from rawclient import Raw
 
 from fakeregistry import Journal, Registries, Secrets, an_image, blob, manifest
@@ -37,14 +39,41 @@ def test_it_can_be_waited_for() -> None:
     assert journal.wait_quiet(0)
 
 
-def test_it_is_bounded() -> None:
+def test_it_keeps_the_newest_and_says_how_many_it_forgot() -> None:
     journal = Journal(limit=3)
     connection = journal.connect("origin", "x")
-    for _ in range(5):
-        journal.begin(Request("GET", "/"), Facts(), connection)
-        journal.connect("origin", "x")
-    assert (len(journal), len(journal.connections)) == (3, 3)
-    assert connection.requests == 5
+    for number in range(5):
+        journal.begin(Request("GET", f"/{number}"), Facts(), connection)
+        journal.connect("origin", str(number))
+    assert [exchange.target for exchange in journal] == ["/2", "/3", "/4"]
+    assert [one.peer for one in journal.connections] == ["2", "3", "4"]
+    assert (journal.forgotten, connection.requests) == (2, 5)
+    for exchange in journal:
+        journal.end(exchange, "complete")
+    assert journal.wait_quiet(0)
+    journal.clear()
+    assert (len(journal), journal.forgotten) == (0, 0)
+
+
+def test_long_requests_make_it_forget_sooner(monkeypatch) -> None:
+    monkeypatch.setattr("fakeregistry.journal._SIZE_LIMIT", 10_000)
+    journal = Journal()
+    connection = journal.connect("origin", "x")
+    for number in range(20):
+        request = Request("GET", f"/{number}", (("X", "y" * 999),))
+        journal.begin(request, Facts(), connection)
+    assert [exchange.target for exchange in journal] == [f"/{n}" for n in range(11, 20)]
+    assert journal.forgotten == 11
+
+
+def test_a_secret_known_later_is_hidden_from_then_on() -> None:
+    journal = Journal()
+    connection = journal.connect("origin", "x")
+    request = Request("GET", "/", (("X", "some thing"),))
+    for _ in range(2):
+        assert not journal.begin(request, Facts(), connection).secrets
+    journal.secrets.register("late", "some thing")
+    assert [seen.name for seen in journal.begin(request, Facts(), connection).secrets] == ["late"]
 
 
 def test_exchanges_are_found_by_meaning(registry) -> None:
@@ -121,6 +150,17 @@ def test_secrets_are_hidden_in_every_form() -> None:
         hidden = f"k=<secret:odd:{secrets.fingerprint(odd)}>"
         assert secrets.redact(f"k={form}") == (hidden, ["odd"])
     assert secrets.redact("nothing here") == ("nothing here", [])
+
+
+@given(st.binary(max_size=20), st.binary(max_size=20), st.sampled_from(["own", "a?b>c~d"]))
+def test_base64_hides_no_secret_wherever_it_begins(before, after, which) -> None:
+    secrets = Secrets()
+    value = secrets.new("p") if which == "own" else secrets.register("p", which)
+    plain = before.hex().encode() + value.encode() + after.hex().encode()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        text = encode(plain).decode()
+        assert secrets.redact(f"x {text}")[1] == ["p"]
+        assert secrets.redact(text.rstrip("="))[0] == f"<secret:p:{secrets.fingerprint(value)}>"
 
 
 def test_unknown_credentials_are_hidden_too() -> None:
