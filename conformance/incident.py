@@ -11,17 +11,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from conformance import expected
 from conformance.case import Case, CaseError
-from conformance.contract import Evidence, Trust
-from conformance.pulls import CasePuller, Pulled
+from conformance.contract import Evidence
+from conformance.pulls import CasePuller
+from conformance.steps import played
 from conformance.world import World
-from fakeregistry.scenario import PullPart, Scenario, ScenarioError, load, shipped
-from fakeregistry.scenario.build import Built, build
+from fakeregistry.faults import name_of
+from fakeregistry.scenario import Scenario, ScenarioError, load, shipped
+from fakeregistry.scenario.build import build
 
-__all__ = ["case_of", "load_cases"]
+__all__ = ["case_of", "load_cases", "named_cases"]
 
 UNLISTED = "SCENARIO-01"
 """What a file is judged by that names no requirement: the user's own expectation."""
+SLOW = frozenset(
+    {"stall_after", "delay_headers", "delay_first_byte", "drip", "throttle", "hold_open"}
+)
+"""Faults that take their time."""
 
 
 def load_cases(further: Iterable[str] = ()) -> dict[str, Case]:
@@ -33,14 +40,13 @@ def load_cases(further: Iterable[str] = ()) -> dict[str, Case]:
     cases: dict[str, Case] = {}
     for path in shipped().values():
         scenario = _read(path)
-        if scenario.expect is not None and scenario.pull is not None:
+        if scenario.expect is not None:
             made = case_of(scenario)
             cases[made.id] = made
     for name in further:
         scenario = _read(Path(name))
-        if scenario.expect is None or scenario.pull is None:
-            lacking = "[pull]" if scenario.pull is None else "[expect]"
-            raise CaseError(f"{name}: no {lacking}: there is nothing to judge")
+        if scenario.expect is None:
+            raise CaseError(f"{name}: no [pull] and [expect]: there is nothing to judge")
         made = case_of(scenario)
         cases[made.id] = made
     return cases
@@ -50,8 +56,11 @@ def case_of(scenario: Scenario) -> Case:
     """A scenario with ``[pull]`` and ``[expect]`` as a case."""
     assert scenario.expect is not None
     expect = scenario.expect
-    needs = {Evidence.LAYOUT} if expect.content else set()
-    long_waits = any(_waits(fault) for rule in scenario.rules for fault in rule.faults)
+    needs = {
+        Evidence.LAYOUT: expect.content,
+        Evidence.ROOTFS: expect.rootfs,
+        Evidence.STATUS: expect.absent,
+    }
 
     def function(world: World, puller: CasePuller) -> None:
         _play(scenario, world, puller)
@@ -60,11 +69,19 @@ def case_of(scenario: Scenario) -> Case:
         id=f"incident/{scenario.name}",
         covers=expect.requirements or (UNLISTED,),
         function=function,
-        needs=frozenset(needs),
-        stalls=long_waits,
+        needs=frozenset(evidence for evidence, needed in needs.items() if needed),
+        capabilities=frozenset(expect.capabilities),
+        stalls=_waits(scenario),
+        either=expect.outcome == "either",
         summary=scenario.incident.right or scenario.incident.title or scenario.name,
         scenario=scenario.path,
     )
+
+
+def named_cases() -> dict[str, str]:
+    """The shipped files that name a case in code as the one that plays them: file -> its id."""
+    scenarios = map(_read, shipped().values())
+    return {one.name: one.incident.case for one in scenarios if one.incident.case}
 
 
 def _read(path: Path) -> Scenario:
@@ -77,9 +94,19 @@ def _read(path: Path) -> Scenario:
         raise CaseError(lines[0] + more) from None
 
 
-def _waits(fault: Any) -> bool:
-    name = type(fault).__name__
-    return name in ("StallAfter", "DelayHeaders", "Drip", "Throttle")
+def _waits(scenario: Scenario) -> bool:
+    """Whether it waits more than it works: a fault that takes its time, or a limit of the puller's.
+
+    A gate that a step opens again (``leave_at``, ``cancel_at``) takes no time.
+    """
+    stopped = {part.stopped_at for part in scenario.pulls}
+    slow = any(
+        name_of(fault).partition("(")[0] in SLOW
+        for rule in scenario.rules
+        if not (rule.name and rule.name in stopped)
+        for fault in rule.faults
+    )
+    return slow or any(part.timeout or part.progress_timeout for part in scenario.pulls)
 
 
 def _play(scenario: Scenario, world: World, puller: CasePuller) -> None:
@@ -88,54 +115,9 @@ def _play(scenario: Scenario, world: World, puller: CasePuller) -> None:
 
     # Lies in rules are the stage's matter: its registries turn them into observers.
     built = build(scenario, world.registries, stage=world, tell=tell)
-    assert scenario.pull is not None
     assert scenario.expect is not None
-    pulls = _pull(scenario.pull, built, world, puller)
-    expect = scenario.expect
-    for pulled in pulls:
-        if expect.outcome == "pulled":
-            assert pulled.succeeded, f"expected was a pull, it was {pulled.outcome.kind}"
-        elif expect.outcome == "refused":
-            assert pulled.refused, f"expected was a refusal, it was {pulled.outcome.kind}"
-        else:
-            ended = pulled.succeeded or pulled.refused
-            assert ended, f"expected was a clean end, it was {pulled.outcome.kind}"
-        if expect.at_most_s is not None:
-            assert pulled.seconds <= expect.at_most_s, f"took {pulled.seconds:.1f} s"
-        if expect.at_least_s is not None:
-            assert pulled.seconds >= expect.at_least_s, f"took {pulled.seconds:.1f} s only"
-    for part in expect.requests:
-        count = len(built.seen(part.target))
-        words = f"{count} requests for {part.target.on} at {part.target.registry}"
-        assert part.at_most is None or count <= part.at_most, f"{words}, at most {part.at_most}"
-        assert part.at_least is None or count >= part.at_least, f"{words}, at least {part.at_least}"
-    for name in expect.untouched:
-        assert not world.registry(name).contacted, f"{name} was contacted"
-
-
-def _pull(part: PullPart, built: Built, world: World, puller: CasePuller) -> list[Pulled]:
-    image = built.images[part.image or next(iter(built.images))]
-    home = world.registry(image.registry.name)
-    options: dict[str, Any] = {
-        "platform": part.platform,
-        "by_digest": part.by_digest,
-        "hosts": [world.registry(name) for name in part.hosts],
-        "timeout": part.timeout,
-        "progress_timeout": part.progress_timeout,
-        "max_concurrent_downloads": part.max_concurrent_downloads,
-    }
-    if home.real.auth is not None and part.auth != "none":
-        options["auth"] = home.real.auth.credentials
-        if part.auth == "wrong":
-            options["auth"] = world.wrong_credentials(home)
-    if part.trust == "none":
-        options["trust"] = Trust()
-    elif part.trust == "skip":
-        options["trust"] = Trust(skip_verify=True)
-    expect = built.scenario.expect
-    if expect is not None and expect.at_most_s is not None:
-        options["within"] = expect.at_most_s
-    if part.parallel == 1:
-        return [puller.pull(image, **options)]
-    running = [puller.start(image, **options) for _ in range(part.parallel)]
-    return [each.wait() for each in running]
+    steps = []
+    for step in played(built, world, puller):
+        steps.append(step)
+        expected.of_step(step, scenario.expect)
+    expected.of_world(steps, built, world, puller)

@@ -38,6 +38,11 @@ class Observer:
 
         return delegate
 
+    @property
+    def real(self) -> Rule:
+        """The rule that counts."""
+        return self._rule
+
     def _unchanged(self, *_: Any, **__: Any) -> Observer:
         return self
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from conformance import __version__, incident
 from conformance.applicability import Subject
-from conformance.case import Case, load_cases, select, validate
+from conformance.case import Case, CaseError, did_you_mean, load_cases, select, validate
 from conformance.contract import Description, Puller
 from conformance.isolation import current
 from conformance.judge import Judge
@@ -70,6 +70,10 @@ class Plan:
 def all_cases(scenarios: list[str] | None = None) -> dict[str, Case]:
     """Every case by id: the shipped functions, the shipped scenario files, and further files."""
     cases = load_cases()
+    for name, named in incident.named_cases().items():
+        if named not in cases:
+            hint = did_you_mean(named, cases)
+            raise CaseError(f"scenario {name}: no case {named!r} is there to play it{hint}")
     cases.update(incident.load_cases(scenarios or []))
     validate(cases.values(), load_requirements())
     return cases

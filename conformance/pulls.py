@@ -99,7 +99,8 @@ class CasePuller:
         `max_concurrent_downloads` are limits that the puller is asked to keep. `within`: seconds
         after which the pull must have ended: later it has *hung*. `watch`: seconds that we look
         on without judging. `store`: the pulls of one store see each other's content. `more`:
-        further fields of `PullRequest`.
+        further fields of `PullRequest`; ``plain_http`` in place of what the image's
+        own host speaks.
         """
         limits = Limits(timeout, progress_timeout, max_concurrent_downloads)
         pulled = self._prepared(
@@ -233,6 +234,7 @@ class CasePuller:
         trust: Trust | None = None,
         hosts: Sequence[HostConfig | WorldRegistry] = (),
         store: str = "main",
+        plain_http: bool | None = None,
         **fields: Any,
     ) -> Pulled:
         if isinstance(image, str):
@@ -253,7 +255,7 @@ class CasePuller:
             output=_made(self.directory / "outputs" / str(number)),
             auth=_auth_config(auth),
             trust=trust,
-            plain_http=home is not None and not secure,
+            plain_http=home is not None and not secure if plain_http is None else plain_http,
             hosts=configured,
             limits=limits,
             **fields,

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from conformance import seeds
 from conformance.contract import HostConfig
-from conformance.observers import Observer
+from conformance.observers import LyingRule, Observer
 from fakeregistry import (
     Auth,
     BearerAuth,
@@ -95,6 +95,12 @@ class WorldRegistry:
         self._world.circumstances.append((self.real.name, rule))
         return rule
 
+    def end(self, rule: LyingRule) -> None:
+        """Let a rule do nothing more; what it holds stays held until the rule is released."""
+        real = rule.real if isinstance(rule, Observer) else rule
+        self.real.rules.remove(real)
+        self._world.ended.append(real)
+
     def requests(self, target: Target | None = None, **match: Any) -> list[Exchange]:
         """The exchanges with this registry so far, oldest first."""
         return list(self.real.requests(target, **match))
@@ -111,13 +117,13 @@ class WorldRegistry:
         """Whether a secret (``password of origin``) came here, in whatever part of a request."""
         return any(seen.name == secret for exchange in self.requests() for seen in exchange.secrets)
 
-    def as_host(self, **options: Any) -> HostConfig:
+    def as_host(self, *, path: str = "", **options: Any) -> HostConfig:
         """This registry as a mirror (or as ``server``) in the puller's configuration of hosts."""
         if not options.get("server"):
             self._world.mirrors.add(self.real.name)
         if self.real.tls is not None:
             options.setdefault("ca", self._world.ca_file)
-        return HostConfig(url=self.real.base_url, **options)
+        return HostConfig(url=self.real.base_url + path, **options)
 
 
 @dataclass
@@ -136,6 +142,7 @@ class World:
     lies: list[Lie] = field(default_factory=list)
     rules: list[tuple[str, Rule]] = field(default_factory=list)
     circumstances: list[tuple[str, Rule]] = field(default_factory=list)
+    ended: list[Rule] = field(default_factory=list)
     placed: list[tuple[str, Image]] = field(default_factory=list)
     canaries: set[str] = field(default_factory=set)
     allowed: list[tuple[str, str]] = field(default_factory=list)
@@ -176,6 +183,11 @@ class World:
     def client_certificate(self) -> tuple[Path, Path]:
         """PEM files of a client certificate and its key, both good."""
         return self.registries.certificates.client_certificate(self.directory)
+
+    @property
+    def wrong_client_certificate(self) -> tuple[Path, Path]:
+        """PEM files of a client certificate and its key, by a CA that no registry trusts."""
+        return self.registries.certificates.client_certificate(self.directory, known=False)
 
     def registry(self, name: str = ORIGIN) -> WorldRegistry:
         """The registry with that name, made when first asked for."""
@@ -289,6 +301,8 @@ class World:
     def close(self) -> None:
         """Stop every registry; what is held is let go."""
         self.registries.close()
+        for rule in self.ended:
+            rule.gate.close()
 
 
 _CHANGING = frozenset({"_registry", "_credentials", "_grants", "_refresh_tokens", "_issued"})

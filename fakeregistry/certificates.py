@@ -1,4 +1,4 @@
-"""Certificates: one fault each, everything else about them valid. ECDSA only.
+"""Certificates: one fault each, everything else about them valid. ECDSA but where RSA is the fault.
 
 One CA per process serves every topology: making one costs little, trusting one is global enough.
 """
@@ -6,9 +6,11 @@ One CA per process serves every topology: making one costs little, trusting one 
 from __future__ import annotations
 
 import functools
+import ipaddress
 import ssl
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,12 +20,28 @@ from typing import Any
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 WRONG_HOST = "wrong-host.invalid"
-FAULTS = ("valid", "expired", "not_yet_valid", "wrong_host", "unknown_ca", "self_signed")
+FAULTS = (
+    "valid",
+    "expired",
+    "not_yet_valid",
+    "wrong_host",
+    "unknown_ca",
+    "self_signed",
+    "missing_intermediate",
+    "wrong_usage",
+    "weak_key",
+    "old_version",
+)
+"""What a registry's TLS can be like. `old_version` has a valid certificate, and speaks TLS 1.1."""
+HTTP1 = ("http/1.1",)
+"""The protocols that ALPN offers unless told otherwise."""
+_VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1}
+_WEAK_BITS = 1024
 
 
 class TLSSocket(ssl.SSLSocket):
@@ -61,18 +79,36 @@ class ServerCertificate:
     key: bytes = field(repr=False)
     client_certificate_required: bool = False
 
-    def context(self) -> ssl.SSLContext:
-        """Return the server's TLS context (made once per certificate)."""
-        return _context(self)
+    def context(
+        self, offered: tuple[str, ...] = HTTP1, version: str | None = None
+    ) -> ssl.SSLContext:
+        """Return the server's TLS context (made once per certificate and manner).
+
+        `offered` are the protocols of ALPN, best first; `version` is "1.0" or "1.1" for an old
+        version of TLS and no other.
+        """
+        return _context(self, offered, version or ("1.1" if self.fault == "old_version" else None))
 
 
-@functools.lru_cache(maxsize=64)
-def _context(certificate: ServerCertificate) -> ssl.SSLContext:
+@functools.lru_cache(maxsize=128)
+def _context(
+    certificate: ServerCertificate, offered: tuple[str, ...], version: str | None
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if version is not None or certificate.fault == "weak_key":
+        # What is too weak for everybody else is what these are for.
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    if version is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = _VERSIONS[version]
     context.sslsocket_class = TLSSocket
     context.sni_callback = _remember_name
-    context.set_alpn_protocols(["http/1.1"])
+    # A client's bare FIN is the end, as everywhere in HTTP/1: we can still answer on our side.
+    context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    if offered:
+        context.set_alpn_protocols(list(offered))
     with tempfile.TemporaryDirectory(prefix="fakeregistry-") as folder:
         chain, key = Path(folder, "chain.pem"), Path(folder, "key.pem")
         chain.write_bytes(certificate.chain)
@@ -111,15 +147,33 @@ class Certificates:
         """Return a client's TLS context that trusts this CA alone."""
         return ssl.create_default_context(cadata=self.ca_pem)
 
-    def client_certificate(self, directory: Path | str, name: str = "puller") -> tuple[Path, Path]:
-        """Write a client certificate by this CA; return the files `client.cert`, `client.key`."""
-        leaf = _authority().issue_cert(
+    def client_certificate(
+        self,
+        directory: Path | str,
+        name: str = "puller",
+        *,
+        known: bool = True,
+        expired: bool = False,
+    ) -> tuple[Path, Path]:
+        """Write a client certificate; return the files of certificate and key, PEM.
+
+        By this CA: `client.cert` and `client.key`. Not `known`: by a CA that no registry trusts,
+        `stranger.cert` and `stranger.key`. `expired`: it ended yesterday, `expired.cert` and
+        `expired.key`.
+        """
+        authority, stem = (_authority(), "client") if known else (_stranger(), "stranger")
+        if expired:
+            stem = "expired"
+        now = datetime.now(UTC)
+        leaf = authority.issue_cert(
             f"{name}@client.invalid",
             common_name=name,
             organization_name="pullproof",
             organization_unit_name="client",
+            not_before=now - timedelta(days=30),
+            not_after=now + timedelta(days=-1 if expired else 365),
         )
-        chain, key = Path(directory, "client.cert"), Path(directory, "client.key")
+        chain, key = Path(directory, f"{stem}.cert"), Path(directory, f"{stem}.key")
         chain.write_bytes(b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
         key.touch(mode=0o600)
         key.write_bytes(leaf.private_key_pem.bytes())
@@ -149,6 +203,25 @@ class Certificates:
         """Return a certificate that vouches for itself."""
         return self.get("self_signed", client_certificate_required=client_certificate_required)
 
+    def missing_intermediate(
+        self, *, client_certificate_required: bool = False
+    ) -> ServerCertificate:
+        """Return a certificate by an intermediate CA that is not sent; its root is trusted."""
+        required = client_certificate_required
+        return self.get("missing_intermediate", client_certificate_required=required)
+
+    def wrong_usage(self, *, client_certificate_required: bool = False) -> ServerCertificate:
+        """Return a certificate that is meant for clients alone (RFC 5280, 4.2.1.12)."""
+        return self.get("wrong_usage", client_certificate_required=client_certificate_required)
+
+    def weak_key(self, *, client_certificate_required: bool = False) -> ServerCertificate:
+        """Return a certificate with an RSA key of 1024 bits."""
+        return self.get("weak_key", client_certificate_required=client_certificate_required)
+
+    def old_version(self, *, client_certificate_required: bool = False) -> ServerCertificate:
+        """Return a valid certificate of a server that speaks TLS 1.1 and nothing newer."""
+        return self.get("old_version", client_certificate_required=client_certificate_required)
+
     def get(self, fault: str, *, client_certificate_required: bool = False) -> ServerCertificate:
         """Return the certificate with a fault by its name; raises ValueError for an unknown one."""
         if fault not in FAULTS:
@@ -162,7 +235,10 @@ class Certificates:
 
     def _issue(self, fault: str) -> tuple[bytes, bytes]:
         if fault == "self_signed":
-            return _self_signed(self.names)
+            key = ec.generate_private_key(ec.SECP256R1())
+            return certificate_by_hand(self.names, key, None)
+        if fault in ("wrong_usage", "weak_key"):
+            return self._odd(fault)
         now = datetime.now(UTC)
         authority = _stranger() if fault == "unknown_ca" else _authority()
         names = (WRONG_HOST,) if fault == "wrong_host" else self.names
@@ -171,43 +247,75 @@ class Certificates:
             stop = now - timedelta(days=1)
         elif fault == "not_yet_valid":
             start, stop = now + timedelta(days=365), now + timedelta(days=730)
+        elif fault == "missing_intermediate":
+            authority = authority.create_child_ca()
         leaf = authority.issue_cert(*names, common_name=names[0], not_before=start, not_after=stop)
-        chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
-        return chain, leaf.private_key_pem.bytes()
+        # Of an intermediate's chain the leaf alone is sent; the others' chain is the leaf alone.
+        return leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
+
+    def _odd(self, fault: str) -> tuple[bytes, bytes]:
+        """Return a certificate by our CA that it wouldn't issue by itself."""
+        key = (
+            rsa.generate_private_key(public_exponent=65537, key_size=_WEAK_BITS)
+            if fault == "weak_key"
+            else ec.generate_private_key(ec.SECP256R1())
+        )
+        usage = (
+            ExtendedKeyUsageOID.CLIENT_AUTH
+            if fault == "wrong_usage"
+            else ExtendedKeyUsageOID.SERVER_AUTH
+        )
+        return certificate_by_hand(self.names, key, _authority(), usage)
 
 
-def _self_signed(names: tuple[str, ...]) -> tuple[bytes, bytes]:
-    """Return a certificate signed by its own key, for the right names and times."""
-    import ipaddress
+def certificate_by_hand(
+    names: tuple[str, ...],
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    authority: trustme.CA | None,
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+) -> tuple[bytes, bytes]:
+    """Return a certificate and its key as PEM, for the right names and times.
 
-    def general(name: str) -> x509.GeneralName:
-        try:
-            return x509.IPAddress(ipaddress.ip_address(name))
-        except ValueError:
-            return x509.DNSName(name)
-
-    key = ec.generate_private_key(ec.SECP256R1())
+    Signed by a CA, or by its own key.
+    """
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    issuer, signer = name, key
+    if authority is not None:
+        issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes()).subject
+        own: Any = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
+        signer = own
     now = datetime.now(UTC)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
+        .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=30))
         .not_valid_after(now + timedelta(days=365))
-        .add_extension(x509.SubjectAlternativeName([general(n) for n in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general(n) for n in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     )
+    if authority is not None:
+        root = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
+        identifier = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        by = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+        builder = builder.add_extension(by, critical=False)
+    certificate = builder.sign(signer, hashes.SHA256())
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
     return certificate.public_bytes(serialization.Encoding.PEM), private
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def subject_of(certificate: Any) -> str | None:

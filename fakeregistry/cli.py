@@ -15,16 +15,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import faults
-from .scenario import (
-    RequestsPart,
-    RulePart,
-    Scenario,
-    ScenarioError,
-    TargetPart,
-    find,
-    load,
-    shipped,
-)
+from .explain import listing, story
+from .scenario import ScenarioError, find, load, shipped
 from .scenario.schema import schema, signature, summary
 from .serving import Options, ReportError, ServeError, serve
 
@@ -182,82 +174,15 @@ def _faults(options: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    for name, path in shipped().items():
-        print(f"{name:32} {load(path).incident.title}")
+    print("\n".join(listing(map(load, shipped().values()))))
     return 0
 
 
 def _explain(options: argparse.Namespace) -> int:
     scenario = load(find(options.scenario))
-    incident = scenario.incident
-    print(f"{scenario.name}: {incident.title or 'no [incident] in the file'}")
-    for label, text in (
-        ("What the registry does", incident.did),
-        ("What went wrong", incident.wrong),
-        ("What is right", incident.right),
-        ("The lies, and what surrounds them", "\n".join(map(_rule_words, scenario.rules))),
-        ("What is asked and expected", _expectation(scenario)),
-        ("Seen in", "\n".join(incident.links)),
-        ("File", str(scenario.path)),
-    ):
-        if text:
-            print(f"\n{label}")
-            for line in text.splitlines():
-                print(textwrap.fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    "))
+    print(f"{scenario.name}: {scenario.incident.title or 'no [incident] in the file'}")
+    for heading, lines in story(scenario):
+        print(f"\n{heading}")
+        for line in lines:
+            print(textwrap.fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    "))
     return 0
-
-
-def _rule_words(rule: RulePart) -> str:
-    what = ", ".join(faults.name_of(fault) for fault in rule.faults) or "observe"
-    window = rule.window if rule.window == "always" else f"{rule.window} {rule.count}"
-    notes = [note for note, said in (("bait", rule.bait), ("no lie", not rule.lie)) if said]
-    note = f" ({', '.join(notes)})" if notes else ""
-    return f"{_target_words(rule.target)}, {window}: {what}{note}"
-
-
-def _target_words(target: TargetPart) -> str:
-    words = [f"{target.registry}:", target.on.replace("_", " ")]
-    if target.layer is not None:
-        words.append(f"of layer {target.layer}")
-    if target.by:
-        words.append(f"by {target.by}")
-    if target.method:
-        words.append(target.method)
-    for name, said in (("Range", target.range), ("Authorization", target.authorized)):
-        if said is not None:
-            words.append(f"{'with' if said else 'without'} {name}")
-    words += [f"with {name}" for name in target.header]
-    return " ".join(words)
-
-
-def _expectation(scenario: Scenario) -> str:
-    pull, expect = scenario.pull, scenario.expect
-    if pull is None or expect is None:
-        return "nothing: the file has no [pull] and [expect]"
-    asked = f"{pull.parallel} pulls at once" if pull.parallel > 1 else "one pull"
-    lines = [f"{asked} of {pull.image}: {expect.outcome}"]
-    if pull.hosts:
-        lines.append(f"mirrors: {', '.join(pull.hosts)}")
-    if pull.progress_timeout is not None:
-        lines.append(f"progress timeout: {pull.progress_timeout:g} s")
-    if expect.content:
-        lines.append("what is pulled is the image, byte for byte")
-    lines += [_requests_words(part) for part in expect.requests]
-    if expect.untouched:
-        lines.append(f"never contacted: {', '.join(expect.untouched)}")
-    if expect.at_least_s is not None:
-        lines.append(f"takes at least {expect.at_least_s:g} s")
-    if expect.at_most_s is not None:
-        lines.append(f"takes at most {expect.at_most_s:g} s")
-    if expect.requirements:
-        lines.append(f"requirements: {', '.join(expect.requirements)}")
-    return "\n".join(lines)
-
-
-def _requests_words(part: RequestsPart) -> str:
-    bounds = [
-        f"{word} {value}"
-        for word, value in (("at least", part.at_least), ("at most", part.at_most))
-        if value is not None
-    ]
-    return f"requests ({_target_words(part.target)}): {', '.join(bounds)}"

@@ -19,7 +19,7 @@ from .scenario import (
 )
 from .topology import Registries
 
-EMPTY = Scenario("empty", Path(), IncidentPart(""), (RegistryPart(),), (), (), None, None)
+EMPTY = Scenario("empty", Path(), IncidentPart(""), (RegistryPart(),), (), ())
 """The world of `serve` without a file: one registry that holds nothing and takes pushes."""
 
 

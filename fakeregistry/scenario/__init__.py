@@ -1,17 +1,14 @@
 """Scenario files: a world, a pull and what is expected of it, in TOML."""
 
+from .asked import ConnectionsPart, ExpectPart, HostPart, Outcome, PullPart, RequestsPart
 from .build import Built, Stage, Teller, build, install
 from .find import find, shipped
 from .model import (
     AuthPart,
-    ExpectPart,
     ImagePart,
     IncidentPart,
     LayerPart,
-    Outcome,
-    PullPart,
     RegistryPart,
-    RequestsPart,
     RulePart,
     Scenario,
     TargetPart,
@@ -22,7 +19,9 @@ from .reader import Problem, ScenarioError, Source
 __all__ = [
     "AuthPart",
     "Built",
+    "ConnectionsPart",
     "ExpectPart",
+    "HostPart",
     "ImagePart",
     "IncidentPart",
     "LayerPart",

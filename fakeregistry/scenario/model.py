@@ -1,15 +1,20 @@
 """What a scenario file says, as frozen values: a world, a pull, and what is expected of it.
 
-The registry builds the world; ``[pull]`` and ``[expect]`` are only checked here, and interpreted
-by whoever runs a puller. Fields are named as the keys of the file.
+The registry builds the world; ``[pull]`` and ``[expect]`` (see `asked`) are only checked here, and
+interpreted by whoever runs a puller. Fields are named as the keys of the file.
 """
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fakeregistry.faults import Fault
+
+if TYPE_CHECKING:
+    from .asked import ExpectPart, PullPart
 
 TARGETS = (
     "blob",
@@ -26,14 +31,14 @@ TARGETS = (
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 TLS = ("valid", "expired", "not_yet_valid", "wrong_host", "unknown_ca", "self_signed")
 WINDOWS = ("always", "first", "nth", "after", "every")
-OUTCOMES = ("pulled", "refused", "either")
-
-Outcome = Literal["pulled", "refused", "either"]
 
 
 @dataclass(frozen=True)
 class IncidentPart:
-    """``[incident]``: what happened in the field. Words for people; nothing acts on them."""
+    """``[incident]``: what happened in the field. Words for people; nothing acts on them.
+
+    ``case``: the id of the case in code that plays it, where a table can't say the pull.
+    """
 
     title: str
     id: str = ""
@@ -41,6 +46,7 @@ class IncidentPart:
     wrong: str = ""
     right: str = ""
     links: tuple[str, ...] = ()
+    case: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,8 @@ class TargetPart:
 class RulePart:
     """``[[rule]]``: when, how often, and what. ``lie`` False: true in an honest world as well.
 
-    ``per`` says what the window counts for: the rule, each digest, or each method.
+    ``per`` says what the window counts for: the rule, each digest, or each method. ``name``: what
+    other parts of the file call it by.
     """
 
     target: TargetPart
@@ -136,61 +143,15 @@ class RulePart:
     bait: bool = False
     lie: bool = True
     line: int = 0
-
-
-@dataclass(frozen=True)
-class PullPart:
-    """``[pull]``: what is asked of the puller.
-
-    ``auth`` and ``trust`` say what it is given: ``right`` is what the world accepts; ``wrong``
-    credentials are a lie. ``hosts``: registries to try before the image's own, in order. Times in
-    seconds. ``parallel``: so many pulls of the image at once.
-    """
-
-    image: str = ""
-    platform: str | None = None
-    by_digest: bool = False
-    auth: Literal["right", "wrong", "none"] = "right"
-    trust: Literal["right", "none", "skip"] = "right"
-    hosts: tuple[str, ...] = ()
-    timeout: float | None = None
-    progress_timeout: float | None = None
-    max_concurrent_downloads: int | None = None
-    parallel: int = 1
-
-
-@dataclass(frozen=True)
-class RequestsPart:
-    """``[[expect.requests]]``: how many requests of a kind a registry may and must have seen."""
-
-    target: TargetPart
-    at_least: int | None = None
-    at_most: int | None = None
-    line: int = 0
-
-
-@dataclass(frozen=True)
-class ExpectPart:
-    """``[expect]``: what a right puller does.
-
-    ``content`` True: what was pulled is the image, byte for byte. ``untouched``: registries that
-    see no connection. ``at_least_s`` / ``at_most_s``: bounds of one pull, margin included.
-    """
-
-    outcome: Outcome = "pulled"
-    content: bool = False
-    requests: tuple[RequestsPart, ...] = ()
-    untouched: tuple[str, ...] = ()
-    at_least_s: float | None = None
-    at_most_s: float | None = None
-    requirements: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Scenario:
     """A scenario file, read and checked. ``name`` is the file's name without its ending.
 
-    ``path`` is empty where the scenario was in no file.
+    ``path`` is empty where the scenario was in no file. ``pulls`` are the steps, in order; without
+    ``[pull]`` there is none, and no ``expect``.
     """
 
     name: str
@@ -199,8 +160,13 @@ class Scenario:
     registries: tuple[RegistryPart, ...]
     images: tuple[ImagePart, ...]
     rules: tuple[RulePart, ...]
-    pull: PullPart | None
-    expect: ExpectPart | None
+    pulls: tuple[PullPart, ...] = ()
+    expect: ExpectPart | None = None
+
+    @property
+    def pull(self) -> PullPart | None:
+        """The first step of the pull."""
+        return self.pulls[0] if self.pulls else None
 
     def image(self, image_id: str) -> ImagePart:
         """The image with this id; ``KeyError`` where there is none."""

@@ -1,24 +1,15 @@
 """From a TOML file to a :class:`Scenario`, with one line for each mistake."""
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
 from fakeregistry.faults import FAULTS, Redirect
 
 from .faultkeys import faults_of
-from .model import (
-    OUTCOMES,
-    WINDOWS,
-    ExpectPart,
-    IncidentPart,
-    PullPart,
-    RegistryPart,
-    RequestsPart,
-    RulePart,
-    Scenario,
-)
+from .model import WINDOWS, IncidentPart, RegistryPart, RulePart, Scenario
+from .pullparts import PullReader
 from .reader import Source, Table
-from .worldparts import WorldReader
 
 
 def load(path: Path | str) -> Scenario:
@@ -46,7 +37,10 @@ def read_rules(source: Source, scenario: Scenario) -> tuple[RulePart, ...]:
     return rules
 
 
-class _Reading(WorldReader):
+_CASE = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
+
+
+class _Reading(PullReader):
     """One pass over one file."""
 
     def rules(self, scenario: Scenario) -> tuple[RulePart, ...]:
@@ -76,11 +70,15 @@ class _Reading(WorldReader):
         self.twice(top, "registry", [part.name for part in self.registries])
         self.twice(top, "image", [part.id for part in self.images])
         rules = tuple(self._rule(table) for table in top.tables("rule", one=True))
-        pull = self._pull(top.table("pull"))
-        expect = self._expect(top.table("expect"))
-        if (pull is None) != (expect is None):
-            there, absent = ("expect", "pull") if pull is None else ("pull", "expect")
+        self.twice(top, "rule", [rule.name for rule in rules if rule.name])
+        self.rules_read = rules
+        pulls = self.pulls(top)
+        expect = self.expectation(top.table("expect"))
+        if bool(pulls) != bool(expect):
+            there, absent = ("pull", "expect") if pulls else ("expect", "pull")
             top.problem(there, f"[{there}] needs [{absent}] beside it")
+        if incident.case and pulls:
+            top.problem("pull", "[pull] and [incident] case exclude each other: one of them plays")
         top.finish()
         return Scenario(
             path.stem,
@@ -89,7 +87,7 @@ class _Reading(WorldReader):
             self.registries,
             self.images,
             rules,
-            pull,
+            pulls,
             expect,
         )
 
@@ -103,7 +101,10 @@ class _Reading(WorldReader):
             wrong=table.text("wrong"),
             right=table.text("right"),
             links=table.texts("links"),
+            case=table.text("case"),
         )
+        if part.case and not _CASE.fullmatch(part.case):
+            table.problem("case", f"case = {part.case!r}: an id such as blob/cut-short-is-refused")
         for link in part.links:
             if not link.startswith(("https://", "http://")):
                 table.problem("links", f"{link!r} is no URL")
@@ -124,6 +125,7 @@ class _Reading(WorldReader):
                 count = table.integer(key, 1, least=1) or 1
         observe, bait = table.flag("observe"), table.flag("bait")
         lie = table.flag("lie", True)
+        name = table.text("name")
         per = table.choice("per", ("rule", "digest", "method"), "rule")
         wrong_before = len(self.source.problems)
         named = any(key in FAULTS for key in table.left())
@@ -146,69 +148,5 @@ class _Reading(WorldReader):
             bait=bait,
             lie=lie,
             line=table.line,
+            name=name,
         )
-
-    def _pull(self, table: Table | None) -> PullPart | None:
-        if table is None:
-            return None
-        image = self.image_of(table)
-        hosts = table.texts("hosts")
-        for host in hosts:
-            self.known_registry(table, "hosts", host)
-        part = PullPart(
-            image=image.id if image else "",
-            platform=self.platform_of(table, image),
-            by_digest=table.flag("by_digest"),
-            auth=cast(Any, table.choice("auth", ("right", "wrong", "none"), "right")),
-            trust=cast(Any, table.choice("trust", ("right", "none", "skip"), "right")),
-            hosts=hosts,
-            timeout=table.seconds("timeout"),
-            progress_timeout=table.seconds("progress_timeout"),
-            max_concurrent_downloads=table.integer("max_concurrent_downloads", least=1),
-            parallel=table.integer("parallel", 1, least=1) or 1,
-        )
-        table.finish()
-        return part
-
-    def _expect(self, table: Table | None) -> ExpectPart | None:
-        if table is None:
-            return None
-        named = table.has("outcome")
-        outcome = table.choice("outcome", OUTCOMES, "")
-        if not outcome and not named:
-            table.problem("outcome", f"[expect] needs outcome = one of {', '.join(OUTCOMES)}")
-        untouched = table.texts("untouched")
-        for host in untouched:
-            self.known_registry(table, "untouched", host)
-        part = ExpectPart(
-            outcome=cast(Any, outcome),
-            content=table.flag("content", outcome == "pulled"),
-            requests=tuple(self._requests(one) for one in table.tables("requests")),
-            untouched=untouched,
-            at_least_s=table.seconds("at_least_s"),
-            at_most_s=table.seconds("at_most_s"),
-            requirements=table.texts("requirements"),
-        )
-        bounds = part.at_least_s is not None or part.at_most_s is not None
-        if outcome == "either" and not (part.requests or untouched or bounds or part.content):
-            table.problem(
-                "outcome",
-                "outcome = 'either' asserts nothing alone: add requests, untouched, content "
-                "or a bound",
-            )
-        if part.content and outcome == "refused":
-            table.problem("content", "content can't be judged where the pull must be refused")
-        if bounds and (part.at_least_s or 0) > (part.at_most_s or float("inf")):
-            table.problem("at_least_s", "at_least_s is more than at_most_s")
-        table.finish()
-        return part
-
-    def _requests(self, table: Table) -> RequestsPart:
-        target = self.target(table)
-        least, most = table.integer("at_least"), table.integer("at_most")
-        if least is None and most is None:
-            table.problem("", "[[expect.requests]] needs at_least, at_most, or both")
-        elif least is not None and most is not None and least > most:
-            table.problem("at_least", "at_least is more than at_most")
-        table.finish()
-        return RequestsPart(target, least, most, table.line)

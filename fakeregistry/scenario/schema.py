@@ -12,8 +12,9 @@ from typing import Any, Union, get_args, get_origin
 
 from fakeregistry.faults import FAULTS
 
+from .asked import AUTHS, CAPABILITIES, CLIENT_CERTIFICATES, OUTCOMES, TRUSTS
 from .faultkeys import needed, parameters
-from .model import METHODS, OUTCOMES, TARGETS, TLS
+from .model import METHODS, TARGETS, TLS
 from .reader import SIZE, TIME
 from .worldparts import LIES
 
@@ -33,6 +34,7 @@ _TIME: Schema = {
     "anyOf": [{"type": "number"}, {"type": "string", "pattern": rf"^\s*{TIME}\s*$"}],
 }
 _NONE: Schema = {"enum": [False, "forever"]}
+_TEXTS_BY_NAME: Schema = {"type": "object", "additionalProperties": _TEXT}
 
 
 def schema() -> Schema:
@@ -46,7 +48,7 @@ def schema() -> Schema:
                 "registry": _one_or_more("registry"),
                 "image": _one_or_more("image"),
                 "rule": _one_or_more("rule"),
-                "pull": _ref("pull"),
+                "pull": _one_or_more("pull"),
                 "expect": _ref("expect"),
             },
             required=("image",),
@@ -58,8 +60,10 @@ def schema() -> Schema:
             "layer": _layer(),
             "rule": _rule(),
             "pull": _pull(),
+            "host": _host(),
             "expect": _expect(),
-            "requests": _table({**_target(), "at_least": _count(0), "at_most": _count(0)}, ("on",)),
+            "requests": _requests(),
+            "connections": _table({"registry": _TEXT, **_BOUNDS}),
         },
         "dependentRequired": {"pull": ["expect"], "expect": ["pull"]},
     }
@@ -90,8 +94,11 @@ def _count(least: int) -> Schema:
     return {"type": "integer", "minimum": least}
 
 
+_BOUNDS: Schema = dict.fromkeys(("at_least", "at_most"), _count(0))
+
+
 def _incident() -> Schema:
-    texts = dict.fromkeys(("title", "id", "did", "wrong", "right"), _TEXT)
+    texts = dict.fromkeys(("title", "id", "did", "wrong", "right", "case"), _TEXT)
     return _table({**texts, "links": _TEXTS}, ("title",))
 
 
@@ -162,6 +169,7 @@ def _rule() -> Schema:
             **dict.fromkeys(("first", "nth", "after", "every"), _count(1)),
             "per": _words("rule", "digest", "method"),
             **dict.fromkeys(("observe", "bait", "lie"), _FLAG),
+            "name": _TEXT,
             **{name: _fault(make) for name, make in FAULTS.items()},
         },
         ("on",),
@@ -169,19 +177,45 @@ def _rule() -> Schema:
 
 
 def _pull() -> Schema:
+    others = _table({"of": _TEXT}, ("of",))
     return _table(
         {
             "image": _TEXT,
             "platform": _TEXT,
             "by_digest": _FLAG,
-            "auth": _words("right", "wrong", "none"),
-            "trust": _words("right", "none", "skip"),
-            "hosts": _TEXTS,
+            "auth": {"anyOf": [_words(*AUTHS), others]},
+            "trust": _words(*TRUSTS),
+            "client_certificate": _words(*CLIENT_CERTIFICATES),
+            "plain_http": _FLAG,
+            "hosts": {"type": "array", "items": {"anyOf": [_TEXT, _ref("host")]}},
+            "headers": _TEXTS_BY_NAME,
             "timeout": _TIME,
             "progress_timeout": _TIME,
             "max_concurrent_downloads": _count(1),
+            "times": _count(1),
             "parallel": _count(1),
+            "store": {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]*$"},
+            **dict.fromkeys(("cancel_at", "kill_at", "leave_at"), _TEXT),
+            "without": _TEXTS,
+            "outcome": _words(*OUTCOMES),
         }
+    )
+
+
+def _host() -> Schema:
+    return _table(
+        {
+            "registry": _TEXT,
+            "server": _FLAG,
+            "capabilities": {"type": "array", "items": _words(*CAPABILITIES)},
+            "path": {"type": "string", "pattern": "^(/|$)"},
+            "override_path": _FLAG,
+            "headers": _TEXTS_BY_NAME,
+            "dial_timeout": _TIME,
+            "trust": _words(*TRUSTS),
+            "client_certificate": _FLAG,
+        },
+        ("registry",),
     )
 
 
@@ -189,15 +223,23 @@ def _expect() -> Schema:
     return _table(
         {
             "outcome": _words(*OUTCOMES),
-            "content": _FLAG,
+            **dict.fromkeys(("content", "rootfs", "absent", "no_leak"), _FLAG),
             "requests": _many("requests"),
+            "connections": _many("connections"),
             "untouched": _TEXTS,
+            "fetched_at_most": {"type": "number", "minimum": 1},
             "at_least_s": _TIME,
             "at_most_s": _TIME,
             "requirements": _TEXTS,
+            "capabilities": _TEXTS,
         },
         ("outcome",),
     )
+
+
+def _requests() -> Schema:
+    further = {"in_flight_at_most": _count(1), "bytes_at_most": _SIZE, "apart_s": _TIME}
+    return _table({**_target(), **_BOUNDS, **further}, ("on",))
 
 
 def _fault(make: Any) -> Schema:

@@ -225,5 +225,5 @@ class WorldReader:
     def twice(self, top: Table, key: str, names: list[str]) -> None:
         """Make a problem of names that stand twice."""
         for name in sorted({name for name in names if names.count(name) > 1}):
-            what = "an image's id" if key == "image" else "a registry's name"
+            what = "an image's id" if key == "image" else f"a {key}'s name"
             top.problem(key, f"{name!r} is {what} twice")

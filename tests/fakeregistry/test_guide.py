@@ -61,8 +61,9 @@ def test_every_fault_is_a_method_of_a_rule_too() -> None:
 def test_every_key_of_a_scenario_is_named() -> None:
     rows = dict(re.findall(r"^\| `\[+([a-z.]+)\]+` \| (.*) \|$", GUIDE, re.MULTILINE))
     tables = schema()["$defs"]
-    names = {"image.layer": "layer"} | {name: name for name in rows if name != "image.layer"}
-    assert {*names.values(), "requests"} == set(tables)
+    # `[[image.layer]]` is the table `layer`, `[[pull.hosts]]` are tables `host`.
+    names = {row: {"hosts": "host"}.get(row.split(".")[-1], row.split(".")[-1]) for row in rows}
+    assert set(names.values()) == set(tables)
     for row, table in names.items():
         said = rows[row] if table != "rule" else GUIDE
         missing = [key for key in tables[table]["properties"] if not re.search(rf"\b{key}\b", said)]
@@ -80,13 +81,15 @@ def test_the_pytest_examples_pass(tmp_path: Path) -> None:
 
 
 def test_the_scenario_is_sound(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
+    text, steps = blocks("toml")
     (tmp_path / "world.toml").write_text(text)
+    (tmp_path / "steps.toml").write_text(steps)
 
     scenario = load(tmp_path / "world.toml")
 
     assert [part.name for part in scenario.registries] == ["origin", "cdn"]
     assert len(scenario.rules) == 2
+    assert len(load(tmp_path / "steps.toml").pulls) == 2
 
 
 def test_the_commands_run(tmp_path: Path) -> None:

@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from fakeregistry import faults as f
-from fakeregistry.scenario import ScenarioError, Source, find, load, read, read_rules, shipped
+from fakeregistry.scenario import (
+    HostPart,
+    ScenarioError,
+    Source,
+    find,
+    load,
+    read,
+    read_rules,
+    shipped,
+)
 from fakeregistry.scenario.reader import seconds_of, size_of
 
 IMAGE = "[[image]]\n"
@@ -139,7 +148,8 @@ at_most = 2
     assert pull is not None
     assert expect is not None
     assert (pull.timeout, pull.progress_timeout, pull.parallel) == (60.0, 2.5, 2)
-    assert (pull.auth, pull.trust, pull.hosts, pull.by_digest) == ("wrong", "skip", ("auth",), True)
+    assert (pull.auth, pull.trust, pull.by_digest) == ("wrong", "skip", True)
+    assert pull.hosts == (HostPart("auth"),)
     assert (expect.outcome, expect.at_least_s, expect.untouched) == ("either", 0.25, ("auth",))
     assert (expect.requests[0].at_least, expect.requests[0].at_most) == (1, 2)
 
@@ -271,7 +281,7 @@ def test_faults_keep_their_order(tmp_path: Path) -> None:
             IMAGE + '[pull]\n[expect]\noutcome = "either"',
             (
                 "s.toml:4: outcome = 'either' asserts nothing alone: "
-                "add requests, untouched, content or a bound"
+                "add requests, connections, untouched, content, no_leak or a bound"
             ),
         ),
         (

@@ -22,8 +22,12 @@ FULL: dict[str, Any] = {
     "registry": [{"auth": {"scheme": "bearer"}}],
     "image": [{"layer": [{"lie": {"cut": 1}}]}],
     "rule": [{"on": "blob", "status": 500}],
-    "pull": {},
-    "expect": {"outcome": "pulled", "requests": [{"on": "blob", "at_most": 1}]},
+    "pull": [{"auth": {"of": "origin"}, "hosts": [{"registry": "origin"}]}],
+    "expect": {
+        "outcome": "pulled",
+        "requests": [{"on": "blob", "at_most": 1}],
+        "connections": [{"at_most": 1}],
+    },
 }
 
 
@@ -65,6 +69,9 @@ def test_parser_and_schema_know_the_same_keys(monkeypatch: pytest.MonkeyPatch) -
     assert asked.pop("") == set(SCHEMA["properties"])
     assert asked.pop("image.layer") == known.pop("layer")
     assert asked.pop("expect.requests") == known.pop("requests")
+    assert asked.pop("expect.connections") == known.pop("connections")
+    assert asked.pop("pull.hosts") == known.pop("host")
+    assert asked.pop("pull.auth") == {"of"}
     lies = tables["layer"]["properties"]["lie"]["properties"]
     assert asked.pop("image.layer.lie") == set(lies)
     auth = tables["registry"]["properties"]["auth"]["anyOf"][1]["properties"]
