@@ -3,12 +3,19 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, Self
 
 from .descriptors import Algorithm, Descriptor, Document, Object, digest_of, merged, to_json
 from .entries import Entry
-from .layers import Layer, a_layer
-from .mediatypes import DOCKER_CONFIG, DOCKER_MANIFEST, IN_TOTO, OCI_CONFIG, OCI_MANIFEST
+from .layers import Embedded, Layer, a_layer, embedded
+from .mediatypes import (
+    DOCKER_CONFIG,
+    DOCKER_MANIFEST,
+    IN_TOTO,
+    OCI_CONFIG,
+    OCI_EMPTY,
+    OCI_MANIFEST,
+)
 
 Edit = Callable[[Document], Document | None]
 """Changes a document in place, or returns another one."""
@@ -16,6 +23,23 @@ Edit = Callable[[Document], Document | None]
 SALT_LABEL = "test.salt"
 ABOUT = "vnd.docker.reference.digest"
 """The annotation by which an attestation says which image it is about."""
+EMPTY_CONFIG = b"{}"
+"""The config of what needs none (image-spec, manifest.md, 'Guidance for an Empty Descriptor')."""
+FILLING = "test.filling"
+"""The annotation that makes a document as large as is wanted."""
+
+
+class Subject(Protocol):
+    """What an artifact can refer to: an image or an index."""
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Its descriptor."""
+        ...
+
+    def salted(self, salt: str) -> Self:
+        """The same with other bytes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,12 +47,17 @@ class ImageSpec:
     """One image for one platform. Frozen: change it with :func:`dataclasses.replace`.
 
     ``platform`` is ``os/architecture[/variant]``. ``config_fields`` are put over the config
-    document, ``labels`` into it. Lies: ``diff_ids`` (the whole list instead of the layers' own),
-    ``config_declared`` / ``declared`` (keys put over the config's descriptor in the manifest, and
-    over this manifest's descriptor in an index; ``OMIT`` drops one), ``edit`` / ``config_edit``
-    (change a document before it is written), ``raw_manifest`` / ``raw_config`` (these bytes
-    instead), ``content_type`` (what the registry calls the manifest in its header), ``served``
-    (False: the registry doesn't have the manifest).
+    document, ``labels`` into it. ``artifact_type`` makes an artifact: its config is the empty one,
+    unless it is given. ``subject`` is what it refers to: content of the same registry.
+    ``config_embed``: the config's descriptor carries it in ``data``. ``manifest_size``: an
+    annotation fills the manifest up to so many bytes.
+
+    Lies: ``diff_ids`` (the whole list instead of the layers' own), ``config_declared`` /
+    ``declared`` (keys put over the config's descriptor in the manifest, and over this manifest's
+    descriptor in an index; ``OMIT`` drops one), ``edit`` / ``config_edit`` (change a document
+    before it is written), ``raw_manifest`` / ``raw_config`` (these bytes instead),
+    ``content_type`` (what the registry calls the manifest in its header), ``served`` (False: the
+    registry doesn't have the manifest).
     """
 
     layers: tuple[Layer, ...] = ()
@@ -43,6 +72,10 @@ class ImageSpec:
     config_edit: Edit | None = None
     config_declared: Mapping[str, Any] = field(default_factory=dict, hash=False)
     config_algorithm: Algorithm = "sha256"
+    config_embed: bool | Embedded = False
+    artifact_type: str | None = None
+    subject: "Subject | None" = None
+    manifest_size: int | None = None
     raw_config: bytes | None = field(default=None, repr=False)
     diff_ids: tuple[str, ...] | None = None
     declared: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -81,6 +114,8 @@ class ImageSpec:
         """The config's bytes; their digest is the image id."""
         if self.raw_config is not None:
             return self.raw_config
+        if self.artifact_type is not None:
+            return EMPTY_CONFIG
         counted = [layer for layer in self.layers if layer.counted]
         document: Document = {
             "created": self.created,
@@ -118,11 +153,19 @@ class ImageSpec:
     def config_descriptor(self) -> Descriptor:
         """The config's descriptor as it stands in the manifest."""
         honest: Document = {
-            "mediaType": DOCKER_CONFIG if self.docker else OCI_CONFIG,
+            "mediaType": self._config_type,
             "digest": digest_of(self.config, self.config_algorithm),
             "size": len(self.config),
         }
+        if self.config_embed:
+            honest["data"] = embedded(self.config, self.config_embed)
         return Descriptor(merged(honest, self.config_declared))
+
+    @property
+    def _config_type(self) -> str:
+        if self.artifact_type is not None and self.raw_config is None:
+            return OCI_EMPTY
+        return DOCKER_CONFIG if self.docker else OCI_CONFIG
 
     @cached_property
     def manifest(self) -> bytes:
@@ -132,12 +175,16 @@ class ImageSpec:
         document: Document = {
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST if self.docker else OCI_MANIFEST,
-            "config": self.config_descriptor,
-            "layers": [layer.descriptor for layer in self.layers],
         }
+        if self.artifact_type is not None:
+            document["artifactType"] = self.artifact_type
+        document["config"] = self.config_descriptor
+        document["layers"] = [layer.descriptor for layer in self.layers]
+        if self.subject is not None:
+            document["subject"] = subject_descriptor(self.subject)
         if self.annotations:
             document["annotations"] = dict(self.annotations)
-        return to_json(_edited(document, self.edit))
+        return filled(_edited(document, self.edit), self.manifest_size)
 
     @property
     def media_type(self) -> str:
@@ -183,10 +230,15 @@ class ImageSpec:
         """The same image with other bytes: salt in every layer and in a label of the config."""
         if not salt:
             return self
+        mark = {SALT_LABEL: salt}
+        # An artifact has no config of its own that could hold it.
+        artifact = self.artifact_type is not None
         return replace(
             self,
             layers=tuple(layer.salted(salt) for layer in self.layers),
-            labels={**self.labels, SALT_LABEL: salt},
+            labels={**self.labels, **mark},
+            annotations={**self.annotations, **mark} if artifact else self.annotations,
+            subject=None if self.subject is None else self.subject.salted(salt),
         )
 
 
@@ -245,6 +297,29 @@ def an_attestation(image: ImageSpec) -> ImageSpec:
             }
         },
     )
+
+
+def subject_descriptor(subject: Subject) -> Document:
+    """How a document names what it refers to: without platform (distribution-spec, 'subject')."""
+    wanted = ("mediaType", "digest", "size")
+    return {key: value for key, value in subject.descriptor.items() if key in wanted}
+
+
+def filled(document: Document, size: int | None) -> bytes:
+    """The document's bytes, just ``size`` of them by an annotation of blanks; None: as it is.
+
+    Raises ``ValueError`` where it is larger already.
+    """
+    written = to_json(document)
+    if size is None:
+        return written
+    annotations = {**document.get("annotations", {}), FILLING: ""}
+    document = {**document, "annotations": annotations}
+    room = size - len(to_json(document))
+    if room < 0:
+        raise ValueError(f"a document of {len(written)} bytes can't be filled up to {size}")
+    annotations[FILLING] = " " * room
+    return to_json(document)
 
 
 def _edited(document: Document, edit: Edit | None) -> Document:

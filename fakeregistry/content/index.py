@@ -13,9 +13,16 @@ from .descriptors import (
     RawDescriptor,
     digest_of,
     merged,
-    to_json,
 )
-from .image import ABOUT, Edit, ImageSpec, an_attestation
+from .image import (
+    ABOUT,
+    Edit,
+    ImageSpec,
+    Subject,
+    an_attestation,
+    filled,
+    subject_descriptor,
+)
 from .mediatypes import DOCKER_LIST, OCI_INDEX
 
 Child: TypeAlias = "ImageSpec | IndexSpec | RawDescriptor"
@@ -25,8 +32,8 @@ Child: TypeAlias = "ImageSpec | IndexSpec | RawDescriptor"
 class IndexSpec:
     """An index (OCI) or manifest list (Docker). Frozen: change it with ``replace``.
 
-    The lies are those of :class:`ImageSpec`: ``declared``, ``edit``, ``raw_index``,
-    ``content_type``.
+    ``artifact_type``, ``subject`` and ``manifest_size`` are those of :class:`ImageSpec`, as are the
+    lies: ``declared``, ``edit``, ``raw_index``, ``content_type``.
     """
 
     manifests: "tuple[Child, ...]" = ()
@@ -34,6 +41,9 @@ class IndexSpec:
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
     declared: Mapping[str, Any] = field(default_factory=dict, hash=False)
     edit: Edit | None = None
+    artifact_type: str | None = None
+    subject: Subject | None = None
+    manifest_size: int | None = None
     algorithm: Algorithm = "sha256"
     raw_index: bytes | None = field(default=None, repr=False)
     content_type: str | None = None
@@ -46,13 +56,17 @@ class IndexSpec:
         document: Document = {
             "schemaVersion": 2,
             "mediaType": DOCKER_LIST if self.docker else OCI_INDEX,
-            "manifests": [child.descriptor for child in self.manifests],
         }
+        if self.artifact_type is not None:
+            document["artifactType"] = self.artifact_type
+        document["manifests"] = [child.descriptor for child in self.manifests]
+        if self.subject is not None:
+            document["subject"] = subject_descriptor(self.subject)
         if self.annotations:
             document["annotations"] = dict(self.annotations)
         if self.edit is not None:
             document = self.edit(document) or document
-        return to_json(document)
+        return filled(document, self.manifest_size)
 
     @property
     def manifest(self) -> bytes:
@@ -132,7 +146,9 @@ class IndexSpec:
             for old, new in zip(self.manifests, children, strict=True)
             if isinstance(old, ImageSpec) and isinstance(new, ImageSpec)
         }
-        return replace(self, manifests=tuple(_about_new(c, by_old_digest) for c in children))
+        subject = None if self.subject is None else self.subject.salted(salt)
+        manifests = tuple(_about_new(child, by_old_digest) for child in children)
+        return replace(self, manifests=manifests, subject=subject)
 
 
 def _about_new(child: Child, by_old_digest: Mapping[str, ImageSpec]) -> Child:

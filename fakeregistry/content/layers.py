@@ -225,17 +225,8 @@ class Layer:
         if annotations:
             honest["annotations"] = annotations
         if self.embed:
-            honest["data"] = base64.b64encode(self._embedded()).decode()
+            honest["data"] = embedded(self.blob, self.embed)
         return Descriptor(merged(honest, self.declared))
-
-    def _embedded(self) -> Buffer:
-        if self.embed == "wrong":
-            return Generated(self.size, "other data")[:]
-        if self.embed == "truncated":
-            return self.blob[: self.size // 2]
-        if self.embed == "huge":
-            return Generated(_HUGE, "much data")[:]
-        return self.blob
 
     def salted(self, salt: str) -> "Layer":
         """The same layer with a file :data:`SALT_FILE` before all others that holds ``salt``.
@@ -254,6 +245,18 @@ class Layer:
     def object(self, role: str) -> Object:
         """What the registry stores for it."""
         return Object("blob", self.digest, self.media_type, self.blob, role)
+
+
+def embedded(content: Buffer, how: bool | Embedded) -> str:
+    """A descriptor's ``data`` for this content: the truth for True and ``good``."""
+    data = content
+    if how == "wrong":
+        data = Generated(len(content), "other data")[:]
+    elif how == "truncated":
+        data = content[: len(content) // 2]
+    elif how == "huge":
+        data = Generated(_HUGE, "much data")[:]
+    return base64.b64encode(data).decode()
 
 
 def seeded_bytes(count: int, seed: str) -> bytes:

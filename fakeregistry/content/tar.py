@@ -94,9 +94,14 @@ def _before(entry: RawEntry, form: Format) -> bytes:
 
 def pax_header(records: Mapping[str, bytes], *, scope: str = "x") -> bytes:
     """A pax extended header (``x``: for the next member, ``g``: for all that follow)."""
-    body = b"".join(_pax_record(key, value) for key, value in records.items())
+    body = pax_records(records)
     entry = RawEntry("././@PaxHeader", scope, data=body)
     return _header(entry, _encode(entry.name), b"", b"", len(body), "pax") + _padded(body)
+
+
+def pax_records(records: Mapping[str, bytes]) -> bytes:
+    """What a pax extended header holds, for a header of one's own making."""
+    return b"".join(_pax_record(key, value) for key, value in records.items())
 
 
 def _pax_record(key: str, value: bytes) -> bytes:
