@@ -144,6 +144,8 @@ def _auth(part: PullPart, world: World, home: WorldRegistry) -> Any:
         given = None if other is None else other.credentials
         if part.auth_of == home.real.name or home.real.auth is None:
             return given
+        # The puller is told to show them here: that isn't its leak.
+        world.allow(f"password of {part.auth_of}", home.real.name)
         words = f"the credentials are those of {part.auth_of}"
         return world.lie(words, given, truth=home.real.auth.credentials, where="request")
     auth = home.real.auth
@@ -160,7 +162,7 @@ def _auth(part: PullPart, world: World, home: WorldRegistry) -> Any:
 
 def _trust(part: PullPart, world: World, home: WorldRegistry) -> Trust | None:
     """CA and client certificate. What can't work here is a lie of the request."""
-    certificate = home.real.certificate
+    certificate = home.real.tls
     if certificate is None:
         return None
     ca: Path | None = world.ca_file
