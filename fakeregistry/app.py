@@ -7,6 +7,7 @@ referrers, deletion. Errors are values, with the OCI error body.
 from __future__ import annotations
 
 import json
+import re
 from typing import Protocol
 
 from .messages import Answer, Content, Facts, Headers, Kind, Reply, Request, error
@@ -222,7 +223,7 @@ def _page(request: Request, key: str, names: list[str], document: dict[str, obje
         names = [name for name in names if name > last]
     headers: Headers = (("Content-Type", "application/json"),)
     count = request.argument("n")
-    if count is not None and count.isdigit():
+    if count is not None and re.fullmatch("[0-9]{1,9}", count):
         page = names[: int(count)]
         if page and len(names) > len(page):
             link = f'<{request.raw_path}?n={count}&last={page[-1]}>; rel="next"'

@@ -7,13 +7,14 @@ import json
 import re
 
 from .messages import Headers, Reply, Request, error
+from .room import FullError
 from .routes import TAG, Route, is_digest
 from .storage import Manifest, Storage, verify
 
 MANIFEST_LIMIT = 4 << 20
 """The largest manifest that is accepted, in bytes (distribution-spec, "Pushing manifests")."""
 
-_CONTENT_RANGE = re.compile(r"(?:bytes\s+)?(\d+)-(\d+)(?:/.*)?")
+_CONTENT_RANGE = re.compile(r"(?:bytes\s+)?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?")
 
 
 class Pushes:
@@ -24,28 +25,32 @@ class Pushes:
 
     def upload(self, found: Route, request: Request) -> Reply:
         """Answer a request of an upload: start, chunk, end, state, or cancellation."""
+        try:
+            return self._upload(found, request)
+        except KeyError:
+            return error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+        except FullError as full:
+            return error(413, "DENIED", str(full))
+
+    def _upload(self, found: Route, request: Request) -> Reply:
         if found.endpoint == "uploads":
             if request.method != "POST":
                 return error(405, "UNSUPPORTED", "only POST here", headers={"Allow": "POST"})
             return self._start(found.repository, request)
-        try:
-            match request.method:
-                case "PATCH":
-                    return self._chunk(found, request)
-                case "PUT":
-                    return self._finish(found, request)
-                case "GET" | "HEAD":
-                    size = self.storage.upload_size(found.reference)
-                    return self._progress(204, found.repository, found.reference, size)
-                case "DELETE" if self.storage.cancel_upload(found.reference):
-                    return Reply(204)
-                case "DELETE":
-                    raise KeyError(found.reference)
-                case _:
-                    allowed = {"Allow": "GET, PATCH, PUT, DELETE"}
-                    return error(405, "UNSUPPORTED", "not supported here", headers=allowed)
-        except KeyError:
-            return error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+        match request.method:
+            case "PATCH":
+                return self._chunk(found, request)
+            case "PUT":
+                return self._finish(found, request)
+            case "GET" | "HEAD":
+                size = self.storage.uploads.size(found.reference)
+                return self._progress(204, found.repository, found.reference, size)
+            case "DELETE":
+                self.storage.uploads.cancel(found.reference)
+                return Reply(204)
+            case _:
+                allowed = {"Allow": "GET, PATCH, PUT, DELETE"}
+                return error(405, "UNSUPPORTED", "not supported here", headers=allowed)
 
     def _start(self, name: str, request: Request) -> Reply:
         mount, source = request.argument("mount"), request.argument("from")
@@ -59,7 +64,7 @@ class Pushes:
         digest = request.argument("digest")
         if digest is not None:
             return self._store(name, digest, request.body)
-        return self._progress(202, name, self.storage.start_upload(), 0)
+        return self._progress(202, name, self.storage.uploads.start(), 0)
 
     def _chunk(self, found: Route, request: Request) -> Reply:
         start: int | None = None
@@ -69,9 +74,9 @@ class Pushes:
             if match is None or int(match[2]) - int(match[1]) + 1 != len(request.body):
                 return error(416, "BLOB_UPLOAD_INVALID", f"Content-Range {claimed} doesn't fit")
             start = int(match[1])
-        size = self.storage.append_upload(found.reference, request.body, start)
+        size = self.storage.uploads.append(found.reference, request.body, start)
         if size is None:
-            size = self.storage.upload_size(found.reference)
+            size = self.storage.uploads.size(found.reference)
             refused = error(416, "BLOB_UPLOAD_INVALID", f"the next chunk starts at {size}")
             progress = self._progress(416, found.repository, found.reference, size)
             return Reply(416, (*refused.headers, *progress.headers), refused.body)
@@ -85,15 +90,15 @@ class Pushes:
             reply = self._chunk(found, request)
             if reply.status != 202:
                 return reply
-            data = self.storage.finish_upload(found.reference, b"")
+            data = self.storage.uploads.finish(found.reference, b"")
         else:
-            data = self.storage.finish_upload(found.reference, request.body)
+            data = self.storage.uploads.finish(found.reference, request.body)
         return self._store(found.repository, digest, data)
 
     def _store(self, name: str, digest: str, data: bytes) -> Reply:
         if not verify(digest, data):
             return error(400, "DIGEST_INVALID", "the content has another digest", detail=digest)
-        self.storage.put_blob(name, digest, data)
+        self.storage.push_blob(name, digest, data)
         return self._created(name, digest)
 
     @staticmethod
@@ -116,7 +121,7 @@ class Pushes:
             return error(413, "MANIFEST_INVALID", f"larger than {MANIFEST_LIMIT} bytes")
         try:
             document = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             return error(400, "MANIFEST_INVALID", "the manifest is no JSON object")
@@ -135,7 +140,10 @@ class Pushes:
         stated = (request.header("content-type") or "").partition(";")[0].strip()
         media_type = stated or str(document.get("mediaType", "application/octet-stream"))
         manifest = Manifest(request.body, media_type, digest)
-        self.storage.put_manifest(found.repository, manifest, *tags)
+        try:
+            self.storage.push_manifest(found.repository, manifest, *tags)
+        except FullError as full:
+            return error(413, "DENIED", str(full))
         headers: Headers = (
             ("Location", f"/v2/{found.repository}/manifests/{digest}"),
             ("Docker-Content-Digest", digest),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import re
 import socket
-import threading
+import time
 from typing import Literal
 
 from .heads import FIELD_LIMIT, BadRequestError, Head, check_line, parse
 from .messages import Request
+from .room import FullError, Room
 
 HEAD_LIMIT = 64 << 10
 """The longest request head, in bytes."""
@@ -27,29 +28,7 @@ _BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\0")
 """What no request holds outside its body: it may never end by a line that ends otherwise."""
 
 
-class Budget:
-    """Bytes that may be held at once, over all connections. Thread-safe."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.used = 0
-        self._lock = threading.Lock()
-
-    def take(self, count: int) -> bool:
-        """Take bytes; False where so many aren't left."""
-        with self._lock:
-            if self.used + count > self.limit:
-                return False
-            self.used += count
-            return True
-
-    def give(self, count: int) -> None:
-        """Give bytes back."""
-        with self._lock:
-            self.used -= count
-
-
-BODIES = Budget(1 << 30)
+BODIES = Room(1 << 30, "request bodies")
 """What all request bodies that this process reads, or answers just now, may take together."""
 
 
@@ -61,14 +40,16 @@ class Reader:
         sock: socket.socket,
         scheme: Literal["http", "https"],
         peer: str,
-        budget: Budget = BODIES,
+        room: Room = BODIES,
     ) -> None:
         self._sock = sock
         self._scheme = scheme
         self._peer = peer
-        self._budget = budget
+        self._room = room
         self._taken = 0
         self._buffer = bytearray()
+        self.moved: float | None = None
+        """When a body went on last, on the monotonic clock; None while there is none to read."""
 
     def read(self) -> Request | None:
         """Return the next request, or None where the client has closed.
@@ -82,6 +63,7 @@ class Reader:
             return None
         head = parse(data)
         body = b"" if head.length == 0 else self._body(head)
+        self.moved = None
         return Request(
             head.method, head.target, head.headers, body, self._scheme, head.version, self._peer
         )
@@ -89,7 +71,7 @@ class Reader:
     def close(self) -> None:
         """Say that the last request's body is no longer held."""
         if self._taken:
-            self._budget.give(self._taken)
+            self._room.give(self._taken)
             self._taken = 0
 
     # heads
@@ -144,6 +126,7 @@ class Reader:
             raise BadRequestError(413, f"the body is longer than {BODY_LIMIT} bytes")
         if head.expects and not self._buffer:
             self._sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.moved = time.monotonic()
         body = io.BytesIO()
         if head.length is None:
             self._chunks(body)
@@ -161,10 +144,12 @@ class Reader:
                 data = self._sock.recv(min(count, _PIECE))
                 if not data:
                     raise ConnectionAbortedError("the client closed inside its request body")
-            if not self._budget.take(len(data)):
-                held = f"{self._budget.limit} bytes of request bodies are held already"
-                raise BadRequestError(503, held)
+            try:
+                self._room.take(len(data))
+            except FullError as full:
+                raise BadRequestError(503, str(full)) from None
             self._taken += len(data)
+            self.moved = time.monotonic()
             body.write(data)
             count -= len(data)
 
@@ -206,4 +191,4 @@ class Reader:
                 raise ConnectionAbortedError("the client closed inside its request body")
 
 
-__all__ = ["BODIES", "BadRequestError", "Budget", "Reader"]
+__all__ = ["BODIES", "BadRequestError", "Reader"]

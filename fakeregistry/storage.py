@@ -10,9 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .messages import Buffer, Content
+from .room import Room
+from .uploads import Uploads
 
 ALGORITHMS = {"sha256": 64, "sha512": 128}
 """The digest algorithms that are checked on push, with the length of their hex."""
+
+PUSHED_LIMIT = 4 << 30
+"""How much one registry takes from clients, in bytes: it keeps it all in memory."""
+
+_LONGEST = 256
+"""No digest is as long as that."""
 
 
 def verify(digest: str, data: Buffer) -> bool:
@@ -36,7 +44,7 @@ class Manifest:
         """The JSON object, or an empty one where the bytes are none."""
         try:
             document = json.loads(self.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return document if isinstance(document, dict) else {}
 
@@ -51,23 +59,32 @@ class Repository:
 
 
 class Storage:
-    """Thread-safe memory of one registry. Blobs are stored once, whatever repository has them."""
+    """Thread-safe memory of one registry. Blobs are stored once, whatever repository has them.
 
-    def __init__(self) -> None:
+    What clients push takes at most `pushed.limit` bytes. `version` grows with every change.
+    """
+
+    def __init__(self, limit: int = PUSHED_LIMIT) -> None:
         self.lock = threading.RLock()
+        self.version = 0
+        self.pushed = Room(limit, "pushed content")
+        self.uploads = Uploads(self.pushed)
+        self._taken: dict[str, int] = {}
         self._repositories: dict[str, Repository] = {}
         self._blobs: dict[str, Buffer] = {}
         self._configs: set[str] = set()
-        self._uploads: dict[str, bytearray] = {}
-        self._started = 0
         self.placed: dict[str, Placed] = {}
 
     def clear(self) -> None:
         """Forget everything, uploads on their way too."""
         with self.lock:
-            for held in (self._repositories, self._blobs, self._uploads, self.placed):
+            for held in (self._repositories, self._blobs, self.placed):
                 held.clear()
             self._configs.clear()
+            self.uploads.clear()
+            self.pushed.give(sum(self._taken.values()))
+            self._taken.clear()
+            self.version += 1
 
     def repositories(self) -> list[str]:
         """Return the names of the repositories, sorted."""
@@ -88,6 +105,31 @@ class Storage:
         with self.lock:
             self._create(name).blobs.add(digest)
             self._blobs[digest] = data
+            self.version += 1
+
+    def push_blob(self, name: str, digest: str, data: Buffer) -> None:
+        """Store a blob as a client pushed it; raises FullError."""
+        with self.lock:
+            self._take(digest, len(data))
+            self.put_blob(name, digest, data)
+
+    def push_manifest(self, name: str, manifest: Manifest, *tags: str) -> None:
+        """Store a manifest as a client pushed it; raises FullError."""
+        with self.lock:
+            self._take(manifest.digest, len(manifest.data))
+            self.put_manifest(name, manifest, *tags)
+
+    def _take(self, digest: str, size: int) -> None:
+        if digest not in self._taken:
+            self.pushed.take(size)
+            self._taken[digest] = size
+
+    def _give(self, digest: str) -> None:
+        """Forget bytes that no repository has any more."""
+        holders = self._repositories.values()
+        if not any(digest in holder.blobs or digest in holder.manifests for holder in holders):
+            self._blobs.pop(digest, None)
+            self.pushed.give(self._taken.pop(digest, 0))
 
     def blob(self, name: str, digest: str) -> Buffer | None:
         """Return a blob of this repository, or None."""
@@ -104,12 +146,15 @@ class Storage:
             if repository is None or digest not in repository.blobs:
                 return False
             repository.blobs.discard(digest)
+            self._give(digest)
+            self.version += 1
             return True
 
     def mark_config(self, digest: str) -> None:
         """Know a blob as an image's configuration, whatever the manifest says."""
         with self.lock:
             self._configs.add(digest)
+            self.version += 1
 
     def is_config(self, digest: str) -> bool:
         """Whether some manifest here names this digest as its configuration."""
@@ -124,8 +169,10 @@ class Storage:
             repository = self._create(name)
             repository.manifests[manifest.digest] = manifest
             repository.tags.update({tag: manifest.digest for tag in tags if tag is not None})
-            if isinstance(config, dict) and isinstance(config.get("digest"), str):
-                self._configs.add(config["digest"])
+            digest = config.get("digest") if isinstance(config, dict) else None
+            if isinstance(digest, str) and len(digest) < _LONGEST:
+                self._configs.add(digest)
+            self.version += 1
 
     def resolve(self, name: str, reference: str) -> str | None:
         """Return the digest that a tag points at, or a digest as it is; None without the tag."""
@@ -150,12 +197,14 @@ class Storage:
             repository = self._repositories.get(name)
             if repository is None:
                 return False
+            self.version += 1
             if ":" not in reference:
                 return repository.tags.pop(reference, None) is not None
             if repository.manifests.pop(reference, None) is None:
                 return False
             for tag in [tag for tag, digest in repository.tags.items() if digest == reference]:
                 del repository.tags[tag]
+            self._give(reference)
             return True
 
     def referrers(self, name: str, digest: str) -> Iterator[Manifest]:
@@ -180,49 +229,13 @@ class Storage:
             data = self._blobs.get(digest)
         return None if data is None else Content(data, "application/octet-stream", digest)
 
-    # uploads
-
-    def start_upload(self) -> str:
-        """Begin an upload and return its id."""
-        with self.lock:
-            self._started += 1
-            key = f"upload-{self._started}"
-            self._uploads[key] = bytearray()
-            return key
-
-    def append_upload(self, key: str, data: bytes, start: int | None = None) -> int | None:
-        """Append to an upload; return its new size, or None where `start` isn't its end.
-
-        Raises KeyError for an unknown upload.
-        """
-        with self.lock:
-            upload = self._uploads[key]
-            if start is not None and start != len(upload):
-                return None
-            upload += data
-            return len(upload)
-
-    def upload_size(self, key: str) -> int:
-        """Return how many bytes an upload has; raises KeyError for an unknown one."""
-        with self.lock:
-            return len(self._uploads[key])
-
-    def finish_upload(self, key: str, data: bytes) -> bytes:
-        """End an upload with its last bytes and return the whole; raises KeyError."""
-        with self.lock:
-            return bytes(self._uploads.pop(key) + data)
-
-    def cancel_upload(self, key: str) -> bool:
-        """Forget an upload; False for an unknown one."""
-        with self.lock:
-            return self._uploads.pop(key, None) is not None
-
     # objects that other hosts send clients to
 
     def place(self, path: str, placed: Placed) -> None:
         """Serve an object at a path, without authentication."""
         with self.lock:
             self.placed[path] = placed
+            self.version += 1
 
 
 @dataclass(frozen=True)

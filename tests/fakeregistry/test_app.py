@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fakeregistry.app import App
-from fakeregistry.messages import Answer, Request, header_of
+from fakeregistry.messages import Answer, Reply, Request, header_of
 from fakeregistry.routes import route, valid_name
 from fakeregistry.storage import Manifest, Placed, Storage
 
@@ -309,3 +309,54 @@ def test_a_push_by_tag_sets_no_other(app: App) -> None:
 
     assert header(pushed, "OCI-Tag") is None
     assert ask(app, "/v2/new/manifests/v2").reply.status == 404
+
+
+# bounds
+
+
+def test_pushed_content_has_a_bound_that_deletes_give_back() -> None:
+    storage = Storage(limit=10_000)
+    app = App(storage)
+
+    def ask(method: str, path: str, body: bytes = b"") -> Reply:
+        return app.answer(Request(method, path, (), body)).reply
+
+    def push(data: bytes) -> Reply:
+        return ask("POST", f"/v2/a/blobs/uploads/?digest={digest_of(data)}", data)
+
+    assert push(b"x" * 6000).status == 201
+    assert push(b"x" * 6000).status == 201
+    full = push(b"y" * 6000)
+    assert (full.status, json.loads(full.body)["errors"][0]["code"]) == (413, "DENIED")
+    location = dict(ask("POST", "/v2/a/blobs/uploads/").headers)["Location"]
+    assert ask("PATCH", location, b"z" * 6000).status == 413
+    assert ask("PATCH", location, b"z" * 100).status == 202
+    assert ask("PUT", "/v2/a/manifests/v1", json.dumps({"x": "y" * 6000}).encode()).status == 413
+    assert ask("DELETE", location).status == 204
+    assert ask("DELETE", f"/v2/a/blobs/{digest_of(b'x' * 6000)}").status == 202
+    assert storage.pushed.used == 0
+    assert storage.find(digest_of(b"x" * 6000)) is None
+    assert push(b"y" * 6000).status == 201
+    storage.clear()
+    assert storage.pushed.used == 0
+
+
+def test_uploads_that_never_end_are_bounded() -> None:
+    app = App(Storage(limit=10_000))
+    statuses = [app.answer(Request("POST", "/v2/a/blobs/uploads/")).reply.status for _ in range(20)]
+    assert set(statuses) == {202, 413}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "status"),
+    [
+        ("PUT", "/v2/a/manifests/v1", (), b"[" * 100_000, 400),
+        ("PUT", "/v2/a/manifests/v1", (), b'{"a":' * 100_000, 400),
+        ("PUT", "/v2/a/manifests/v1", (), b"1" * 10_000, 400),
+        ("PATCH", "/v2/a/blobs/uploads/1", (("Content-Range", f"{'9' * 5000}-1"),), b"x", 416),
+        ("GET", "/v2/app/web/tags/list?n=%C2%B2", (), b"", 200),
+        ("GET", f"/v2/app/web/tags/list?n={'9' * 5000}", (), b"", 200),
+    ],
+)
+def test_numbers_and_nesting_beyond_reason(app, method, path, headers, body, status) -> None:
+    assert app.answer(Request(method, path, headers, body)).reply.status == status
