@@ -2,12 +2,11 @@
 
 from .asked import ConnectionsPart, ExpectPart, HostPart, Outcome, PullPart, RequestsPart
 from .build import Built, Stage, Teller, build, install
+from .contentmodel import ConfigPart, ImagePart, LayerPart
 from .find import find, shipped
 from .model import (
     AuthPart,
-    ImagePart,
     IncidentPart,
-    LayerPart,
     RegistryPart,
     RulePart,
     Scenario,
@@ -19,6 +18,7 @@ from .reader import Problem, ScenarioError, Source
 __all__ = [
     "AuthPart",
     "Built",
+    "ConfigPart",
     "ConnectionsPart",
     "ExpectPart",
     "HostPart",

@@ -6,20 +6,11 @@ of an honest world (a rule with ``lie = false`` belongs to both).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from fakeregistry.content import (
-    File,
-    ImageSpec,
-    IndexSpec,
-    Layer,
-    Schema1Spec,
-    Spec,
-    a_layer,
-    an_image,
-    an_index,
-)
+from fakeregistry.content import ImageSpec, IndexSpec, Schema1Spec
+from fakeregistry.content.evil import DEFAULT_CANARY
 from fakeregistry.placed import Image
 from fakeregistry.rules import Rule
 from fakeregistry.targets import (
@@ -38,9 +29,9 @@ from fakeregistry.targets import (
 from fakeregistry.tokens import basic, bearer
 from fakeregistry.topology import Registries
 
-from .model import ImagePart, LayerPart, RegistryPart, RulePart, Scenario, TargetPart
-
-DEFAULT_PLATFORM = "linux/amd64"
+from .content_build import DEFAULT_PLATFORM, ContentBuilder
+from .model import RegistryPart, RulePart, Scenario, TargetPart
+from .reader import Problem, ScenarioError
 
 Teller = Callable[[str, Any, Any, str], Any]
 """``tell(words, false, true, where)``: the value that this world has.
@@ -146,10 +137,17 @@ def build(
     built = Built(scenario, stage)
     for part in scenario.registries:
         _set_up(stage.registry(part.name), part, registries, tell)
-    for number, image in enumerate(scenario.images):
-        spec = spec_of(image, tell, number)
-        placed = [stage.registry(name).add(spec, image.name, image.tag) for name in image.registry]
-        built.images[image.id] = placed[0]
+    content = _content(stage, tell)
+    for image in scenario.images:
+        try:
+            spec = content.spec(image)
+            for name in image.registry:
+                placed = stage.registry(name).add(spec, image.name, image.tag)
+                built.images.setdefault(image.id, placed)
+        except ValueError as error:
+            where = str(scenario.path) if scenario.path.name else scenario.name
+            problem = Problem(where, image.line, f"{image.id} can't be made: {error}")
+            raise ScenarioError([problem]) from None
     for rule in scenario.rules:
         if honest and rule.lie:
             continue
@@ -175,51 +173,16 @@ def _set_up(host: Any, part: RegistryPart, registries: Registries, tell: Teller)
             host.auth = bearer(user, realm=realm, anonymous=user is None)
 
 
-def spec_of(part: ImagePart, tell: Teller, number: int = 0) -> Spec:
-    """The content of an ``[[image]]``; ``number`` keeps images of one file apart."""
-    platforms = part.platforms or (DEFAULT_PLATFORM,)
-    docker = part.form != "oci"
-    images = []
-    for platform in platforms:
-        # Layers of two platforms, or of two images, are not the same in real life either.
-        mark = "" if len(platforms) == 1 and number == 0 else f"{part.id} {platform}"
-        layers = _layers(part, tell, mark)
-        images.append(an_image(layers, platform=platform, docker=docker))
-    if part.form == "schema1":
-        return Schema1Spec(images[0], name=part.name, tag=part.tag)
-    return images[0] if not part.platforms else an_index(*images, docker=docker)
+def _content(stage: Stage, tell: Teller) -> ContentBuilder:
+    def told(words: str) -> bool:
+        return bool(tell(words, True, False, "content"))
 
+    def url_of(name: str, layer: str) -> str:
+        return str(stage.registry(name).foreign_url(layer))
 
-def _layers(part: ImagePart, tell: Teller, mark: str) -> list[Layer]:
-    made: list[Layer] = []
-    for number, layer in enumerate(part.layers):
-        if layer.same_as is not None:
-            made.append(made[layer.same_as])
-            continue
-        truth = a_layer(
-            number, size=layer.size, compression=layer.compression, members=layer.members
-        )
-        if mark:
-            truth = replace(truth, entries=(*truth.entries, File("app/of", mark)))
-        if layer.lie:
-            said = ", ".join(f"{key} {value!r}" for key, value in layer.lie.items())
-            words = f"layer {number} of {part.id} has a false {said}"
-            made.append(tell(words, _lying(truth, layer), truth, "content"))
-        else:
-            made.append(truth)
-    return made
-
-
-def _lying(truth: Layer, part: LayerPart) -> Layer:
-    lie = part.lie
-    names = {"size": "size", "digest": "digest", "media_type": "mediaType"}
-    return replace(
-        truth,
-        declared={names[key]: value for key, value in lie.items() if key in names},
-        declared_diff_id=lie.get("diff_id"),
-        cut=lie.get("cut"),
-        trailing=lie.get("trailing", "").encode(),
-    )
+    # A stage of a judge has a folder of its own to aim at.
+    outside = getattr(stage, "outside", None)
+    return ContentBuilder(told, url_of, DEFAULT_CANARY if outside is None else str(outside))
 
 
 def install(built: Built, part: RulePart) -> Rule:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fakeregistry.faults import Fault
+
+from .contentmodel import ImagePart
 
 if TYPE_CHECKING:
     from .asked import ExpectPart, PullPart
@@ -72,37 +74,6 @@ class RegistryPart:
     tls: str | None = None
     client_certificate: bool = False
     auth: AuthPart | None = None
-
-
-@dataclass(frozen=True)
-class LayerPart:
-    """``[[image.layer]]``: one layer. ``same_as``: the number of an earlier layer to repeat.
-
-    ``lie`` holds what an honest world leaves out: ``size``, ``digest``, ``media_type`` (in the
-    descriptor), ``diff_id`` (in the config), ``cut`` and ``trailing`` (of the blob).
-    """
-
-    size: int = 3 * 1024
-    compression: Literal["gzip", "none", "zstd"] = "gzip"
-    members: int = 1
-    same_as: int | None = None
-    lie: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True)
-class ImagePart:
-    """``[[image]]``: content under ``name:tag`` at one or more registries.
-
-    Several ``platforms`` make an index. ``form`` is ``oci``, ``docker`` or ``schema1``.
-    """
-
-    id: str
-    name: str = "app/web"
-    tag: str = "v1"
-    registry: tuple[str, ...] = ("origin",)
-    layers: tuple[LayerPart, ...] = (LayerPart(), LayerPart())
-    platforms: tuple[str, ...] = ()
-    form: Literal["oci", "docker", "schema1"] = "oci"
 
 
 @dataclass(frozen=True)

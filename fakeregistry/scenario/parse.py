@@ -64,7 +64,8 @@ class _Reading(PullReader):
             if part.auth and part.auth.realm:
                 self.known_registry(table, "auth", part.auth.realm)
         tables = top.tables("image", one=True)
-        self.images = tuple(self.image(table) for table in tables)
+        for table in tables:
+            self.images = (*self.images, self.image(table, self.images))
         if not self.images:
             top.problem("", "there is no [[image]]: a scenario needs at least one")
         self.twice(top, "registry", [part.name for part in self.registries])

@@ -230,6 +230,24 @@ class Table:
         self._wrong(key, value, "a list of texts")
         return ()
 
+    def named_texts(self, key: str) -> dict[str, str]:
+        """A table of texts by name."""
+        value = self.take(key)
+        if value is None:
+            return {}
+        if isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+            return dict(value)
+        self._wrong(key, value, "a table of texts: { name = text }")
+        return {}
+
+    def values(self, key: str) -> dict[str, Any]:
+        """A table of values of any kind by name."""
+        value = self.take(key)
+        if value is None or isinstance(value, dict):
+            return dict(value or {})
+        self._wrong(key, value, "a table of values: { name = value }")
+        return {}
+
     def table(self, key: str) -> "Table | None":
         """A table within this one."""
         value = self.take(key)

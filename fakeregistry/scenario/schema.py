@@ -13,10 +13,10 @@ from typing import Any, Union, get_args, get_origin
 from fakeregistry.faults import FAULTS
 
 from .asked import AUTHS, CAPABILITIES, CLIENT_CERTIFICATES, OUTCOMES, TRUSTS
+from .contentschema import image_schema, layer_schema
 from .faultkeys import needed, parameters
 from .model import METHODS, TARGETS, TLS
 from .reader import SIZE, TIME
-from .worldparts import LIES
 
 Schema = dict[str, Any]
 
@@ -56,8 +56,8 @@ def schema() -> Schema:
         "$defs": {
             "incident": _incident(),
             "registry": _registry(),
-            "image": _image(),
-            "layer": _layer(),
+            "image": image_schema(),
+            "layer": layer_schema(),
             "rule": _rule(),
             "pull": _pull(),
             "host": _host(),
@@ -111,35 +111,6 @@ def _registry() -> Schema:
             "tls": {"enum": [True, False, *TLS]},
             "client_certificate": _FLAG,
             "auth": {"anyOf": [scheme, table]},
-        }
-    )
-
-
-def _image() -> Schema:
-    return _table(
-        {
-            "id": _TEXT,
-            "name": _TEXT,
-            "tag": _TEXT,
-            "registry": {"anyOf": [_TEXT, _TEXTS]},
-            "form": _words("oci", "docker", "schema1"),
-            "platforms": _TEXTS,
-            "layers": _count(0),
-            "size": _SIZE,
-            "layer": _many("layer"),
-        }
-    )
-
-
-def _layer() -> Schema:
-    lies = {key: _SIZE if key in ("size", "cut") else _TEXT for key in LIES}
-    return _table(
-        {
-            "size": _SIZE,
-            "compression": _words("gzip", "none", "zstd"),
-            "members": _count(1),
-            "same_as": _count(0),
-            "lie": _table(lies),
         }
     )
 

@@ -4,13 +4,13 @@ from typing import Any, cast
 
 from fakeregistry.routes import DIGEST
 
+from .contentmodel import ImagePart
+from .contentparts import ImageReader
 from .model import (
     METHODS,
     TARGETS,
     TLS,
     AuthPart,
-    ImagePart,
-    LayerPart,
     RegistryPart,
     TargetPart,
 )
@@ -18,9 +18,6 @@ from .reader import Source, Table, suggestion
 
 _WITH_LAYER = ("blob", "redirect_target", "foreign_url")
 _WITH_DIGEST = (*_WITH_LAYER, "config", "manifest")
-LIES = ("size", "digest", "media_type", "diff_id", "cut", "trailing")
-_ENOUGH_LAYERS = 127
-"""More than any builder makes: a typo of 200000 layers shall not fill the memory."""
 
 
 class WorldReader:
@@ -74,65 +71,17 @@ class WorldReader:
         inner.finish()
         return AuthPart(cast(Any, scheme), user, realm)
 
-    def image(self, table: Table) -> ImagePart:
-        """Read an ``[[image]]``."""
-        name = table.text("name", "app/web")
-        form = table.choice("form", ("oci", "docker", "schema1"), "oci")
+    def image(self, table: Table, earlier: tuple[ImagePart, ...] = ()) -> ImagePart:
+        """Read an ``[[image]]``; ``earlier`` are those that stand before it."""
         where = table.take("registry")
         registries = (where,) if isinstance(where, str) else tuple(where or ("origin",))
         for registry in registries:
             self.known_registry(table, "registry", registry)
-        part = ImagePart(
-            id=table.text("id") or name,
-            name=name,
-            tag=table.text("tag", "v1"),
-            registry=registries,
-            layers=self._layers(table),
-            platforms=table.texts("platforms"),
-            form=cast(Any, form),
-        )
-        if form == "schema1" and len(part.platforms) > 1:
-            table.problem("platforms", "a schema1 image has one platform: there is no index of it")
-        for platform in part.platforms:
-            if platform.count("/") not in (1, 2):
-                table.problem("platforms", f"{platform!r} isn't os/architecture[/variant]")
-        table.finish()
-        return part
-
-    def _layers(self, table: Table) -> tuple[LayerPart, ...]:
-        tables = table.tables("layer")
-        count = table.integer("layers", None)
-        size = table.size("size", LayerPart.size)
-        if tables and count is not None:
-            table.problem("layers", "layers and [[image.layer]] exclude each other")
-        if not tables:
-            number = 2 if count is None else count
-            if number > _ENOUGH_LAYERS:
-                table.problem("layers", f"layers = {number}: at most {_ENOUGH_LAYERS}")
-                number = 1
-            return tuple(LayerPart(size=size) for _ in range(number))
-        return tuple(self._layer(one, number, size) for number, one in enumerate(tables))
-
-    def _layer(self, table: Table, number: int, size: int) -> LayerPart:
-        same_as = table.integer("same_as")
-        if same_as is not None and same_as >= number:
-            table.problem("same_as", f"same_as = {same_as}: only an earlier layer can be repeated")
-        lies = table.table("lie")
-        lie: dict[str, Any] = {}
-        if lies is not None:
-            for key in LIES:
-                if lies.has(key):
-                    numeric = key in ("size", "cut")
-                    lie[key] = lies.size(key, 0) if numeric else lies.text(key)
-            lies.finish(LIES)
-        part = LayerPart(
-            size=table.size("size", size),
-            compression=cast(Any, table.choice("compression", ("gzip", "none", "zstd"), "gzip")),
-            members=table.integer("members", 1, least=1) or 1,
-            same_as=same_as,
-            lie=lie,
-        )
-        table.finish()
+        part = ImageReader(table, earlier).read(registries)
+        for layer in part.layers:
+            for url in layer.urls:
+                if "://" not in url:
+                    self.known_registry(table, "layer", url)
         return part
 
     def target(self, table: Table) -> TargetPart:

@@ -20,7 +20,9 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 FULL: dict[str, Any] = {
     "incident": {"title": "t"},
     "registry": [{"auth": {"scheme": "bearer"}}],
-    "image": [{"layer": [{"lie": {"cut": 1}}]}],
+    "image": [
+        {"layer": [{"lie": {"cut": 1}}], "config": {"labels": {"a": "b"}}, "lie": {"omit": []}}
+    ],
     "rule": [{"on": "blob", "status": 500}],
     "pull": [{"auth": {"of": "origin"}, "hosts": [{"registry": "origin"}]}],
     "expect": {
@@ -74,6 +76,8 @@ def test_parser_and_schema_know_the_same_keys(monkeypatch: pytest.MonkeyPatch) -
     assert asked.pop("pull.auth") == {"of"}
     lies = tables["layer"]["properties"]["lie"]["properties"]
     assert asked.pop("image.layer.lie") == set(lies)
+    for name in ("config", "lie"):
+        assert asked.pop(f"image.{name}") == set(tables["image"]["properties"][name]["properties"])
     auth = tables["registry"]["properties"]["auth"]["anyOf"][1]["properties"]
     assert asked.pop("registry.auth") == set(auth)
     assert asked == known
