@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BaseConverter, Map, Rule
@@ -64,6 +65,10 @@ _ADAPTER = _MAP.bind("registry.invalid")
 
 def route(path: str) -> Route:
     """Return what a decoded path means; the endpoint is "other" where it means nothing here."""
+    return _kept(path) if len(path) <= 1024 else _route(path)
+
+
+def _route(path: str) -> Route:
     try:
         endpoint, arguments = _ADAPTER.match(path, method="GET")
     except NotFound:
@@ -71,6 +76,9 @@ def route(path: str) -> Route:
     return Route(
         endpoint, str(arguments.get("repository", "")), str(arguments.get("reference", ""))
     )
+
+
+_kept = lru_cache(maxsize=1024)(_route)
 
 
 def valid_name(name: str) -> bool:
