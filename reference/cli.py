@@ -1,4 +1,4 @@
-"""The command line `refpull`: pull an image, list what is here, forget it again.
+"""The command line `refpull`: pull an image, look at what is here, forget it, tidy up.
 
 Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 used wrongly, 130
 interrupted. Results go to stdout, everything else to stderr. Passwords come by stdin only.
@@ -77,6 +77,9 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("-q", "--quiet", action="store_true", help="no progress")
 
     reach = pull.add_argument_group("how to reach the registry")
+    reach.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings of containerd's CRI plugin (TOML)"
+    )
     reach.add_argument("--plain-http", action="store_true", help="speak HTTP without TLS")
     reach.add_argument("--ca", type=Path, metavar="FILE", help="trust this CA too (PEM)")
     reach.add_argument("--cert", type=Path, metavar="FILE", help="client certificate (PEM)")
@@ -101,6 +104,19 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("images", parents=[common], help="list the images in the store")
     remove = commands.add_parser("rm", parents=[common], help="forget images")
     remove.add_argument("images", nargs="+", metavar="IMAGE", help="a name or an image id")
+    inspect = commands.add_parser("inspect", parents=[common], help="show an image as JSON")
+    inspect.add_argument("image", metavar="IMAGE", help="a name or an image id")
+    inspect.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="default: this machine's")
+    collect = commands.add_parser("gc", parents=[common], help="remove what no image needs")
+    collect.add_argument(
+        "--discard-unpacked-layers",
+        action="store_true",
+        help="and the layers of images that are unpacked",
+    )
+    check = commands.add_parser("fsck", parents=[common], help="find what is damaged or missing")
+    check.add_argument(
+        "--repair", action="store_true", help="take away what is damaged: pull it again"
+    )
     return top
 
 
@@ -121,7 +137,7 @@ def check(arguments: argparse.Namespace, root: Path) -> None:
         output, rootfs = (os.path.realpath(p) for p in (arguments.output, arguments.rootfs))
         if os.path.commonpath([output, rootfs]) in (output, rootfs):
             raise UsageError("--output and --rootfs must be two folders, none inside the other")
-    for name in ("ca", "cert", "key"):
+    for name in ("ca", "cert", "key", "config"):
         path = getattr(arguments, name)
         if path is not None and not path.is_file():
             raise UsageError(f"--{name}: there is no file {path}")
@@ -157,8 +173,14 @@ def run(arguments: argparse.Namespace) -> None:
         commands.pull(arguments, root, secret)
     elif arguments.command == "images":
         commands.images(root)
-    else:
+    elif arguments.command == "rm":
         commands.remove(root, arguments.images)
+    elif arguments.command == "inspect":
+        commands.inspect(root, arguments.image, arguments.platform)
+    elif arguments.command == "gc":
+        commands.collect(root, discard_layers=arguments.discard_unpacked_layers)
+    else:
+        commands.check(root, repair=arguments.repair)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

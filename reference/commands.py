@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from reference.config import AuthConfig, Config, Request, TLSConfig
 from reference.descriptors import Descriptor, is_digest
@@ -17,6 +20,7 @@ from reference.manifests import ImageConfig, Manifest
 from reference.output import check_free, fresh_directory
 from reference.progress_bar import Bar, Board, watched
 from reference.pull import Pulled, Puller
+from reference.settings import load_config
 from reference.snapshots import Snapshots
 from reference.store import Store
 
@@ -42,22 +46,21 @@ class IntoFolder(Snapshots):
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
-    """The puller's settings that the command line gives."""
-    given = {
+    """The puller's settings: those of the configuration file, and over them the command line's."""
+    config = load_config(arguments.config) if arguments.config else Config()
+    given: dict[str, Any] = {
         "progress_timeout": arguments.progress_timeout,
         "timeout": arguments.timeout or None,
         "max_concurrent_downloads": arguments.max_concurrent_downloads,
         "platform": arguments.platform,
     }
-    tls = None
     if arguments.ca or arguments.cert or arguments.skip_verify:
-        tls = TLSConfig(arguments.ca, arguments.cert, arguments.key, arguments.skip_verify)
-    return Config(
-        config_path=(arguments.hosts_dir,) if arguments.hosts_dir else (),
-        plain_http=frozenset({"*"} if arguments.plain_http else ()),
-        tls=tls,
-        **{name: value for name, value in given.items() if value is not None},
-    )
+        given["tls"] = TLSConfig(arguments.ca, arguments.cert, arguments.key, arguments.skip_verify)
+    if arguments.hosts_dir:
+        given |= {"config_path": (arguments.hosts_dir,), "mirrors": {}}
+    if arguments.plain_http:
+        given["plain_http"] = frozenset({"*"})
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
 
 
 def pull(arguments: argparse.Namespace, root: Path, password: str) -> None:
@@ -123,11 +126,60 @@ def images(root: Path) -> None:
         _result(f"{name:{widths[0]}}  {image_id:{widths[1]}}  {digest}")
 
 
+def existing(root: Path, config: Config | None = None) -> Puller:
+    """The store in `root`, which isn't made by looking at it."""
+    if not root.is_dir():
+        raise StoreError(f"there is no store in {root}")
+    return Puller(config or Config(), root)
+
+
+def inspect(root: Path, name: str, platform: str | None) -> None:
+    """Show the record of an image and what it leads to, as JSON."""
+    puller = existing(root)
+    record = puller.status(name)
+    if record is None:
+        raise StoreError(f"no image {name}")
+    found = puller.here(name, platform)
+    config = puller.manifests().config(puller.read(found.manifest.config), found.manifest)
+    snapshot = puller.unpacked.path(config.diff_ids)
+    document = {
+        "name": record.name,
+        "names": [each.name for each in puller.records.list() if each.target == record.target],
+        "target": record.target.to_json(),
+        "labels": dict(record.labels),
+        "created": record.created.isoformat(),
+        "updated": record.updated.isoformat(),
+        "imageId": found.manifest.config.digest,
+        "manifest": found.descriptor.to_json(),
+        "layers": [layer.to_json() for layer in found.manifest.layers],
+        "rootfs": str(snapshot) if snapshot.is_dir() else None,
+        "config": config.platform,
+    }
+    _result(json.dumps(document, indent=2))
+
+
+def collect(root: Path, *, discard_layers: bool) -> None:
+    """Remove what no image needs, and say how much that was."""
+    done = existing(root, Config(discard_unpacked_layers=discard_layers)).collect()
+    _result(
+        f"removed {done.blobs} blobs, {done.partial} parts of blobs "
+        f"and {done.snapshots} snapshots: {done.freed} bytes of content"
+    )
+
+
+def check(root: Path, *, repair: bool) -> None:
+    """Say what is damaged or missing; StoreError when there was anything."""
+    problems = existing(root).check(repair=repair)
+    for problem in problems:
+        _result(problem.what)
+    if problems:
+        then = "what was damaged is gone: pull these images again" if repair else "see --repair"
+        raise StoreError(f"{len(problems)} problems ({then})")
+
+
 def remove(root: Path, names: list[str]) -> None:
     """Forget images: the names given, and what then names nothing with a tag any more."""
-    if not root.is_dir():
-        raise StoreError(f"no image {names[0]}: there is no store in {root}")
-    puller = Puller(Config(), root)
+    puller = existing(root)
     for name in names:
         image = puller.status(name)
         if image is None:

@@ -83,6 +83,9 @@ class Config:
     timeout: float | None = None
     """Longest time for a whole pull; None is no limit."""
 
+    discard_unpacked_layers: bool = False
+    """Keep no layer of an image that is unpacked: its files are there, its blobs can be fetched."""
+
     max_manifest_size: int = 4 * 1024 * 1024
     max_index_depth: int = 4
     max_redirects: int = 10

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from reference.check import Checker, Problem
+from reference.collect import Collected, Collector
 from reference.config import Config
 from reference.descriptors import Descriptor
 from reference.errors import ManifestError, StoreError
 from reference.images import Image, ImageStore
 from reference.layers import LayerApplier
 from reference.layout import LayoutWriter
+from reference.leases import Leases
 from reference.manifests import Manifest, Manifests
 from reference.names import Names
 from reference.output import fresh_directory
@@ -43,6 +46,9 @@ class Local:
     snapshots = Snapshots
     images = ImageStore
     layout = LayoutWriter
+    leases = Leases
+    collector = Collector
+    checker = Checker
 
     def __init__(self, config: Config, root: Path) -> None:
         self.config = config
@@ -50,6 +56,7 @@ class Local:
         self.content = self.store(root)
         self.records = self.images(root)
         self.unpacked = self.snapshots(root, self.layers)
+        self.lease = self.leases(root)
 
     def status(self, reference: str) -> Image | None:
         """The record of an image, by a name as a user types it or by its id; None without one."""
@@ -65,6 +72,23 @@ class Local:
         """Remove a record; its content stays until it is collected. False when there was none."""
         image = self.status(reference)
         return image is not None and self.records.remove(image.name)
+
+    def collect(self, wait: Callable[[float], object] | None = None) -> Collected:
+        """Remove what no record leads to, as soon as no pull is under way."""
+        with self.lease.collecting(wait):
+            return self.collector(self).collect()
+
+    def check(self, *, repair: bool = False) -> list[Problem]:
+        """The problems of this store (see `check`), as soon as no pull is under way.
+
+        `repair` takes away what is broken, and what is wanted of it comes with the next pull.
+        """
+        with self.lease.collecting():
+            checker = self.checker(self)
+            problems = checker.check()
+            for problem in problems if repair else ():
+                checker.repair(problem)
+        return problems
 
     def unpack(self, reference: str, directory: Path, *, platform: str | None = None) -> Path:
         """Apply the layers of an image that is here to `directory`, which must be new or empty."""

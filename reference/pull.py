@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from reference.downloads import Downloads
 from reference.errors import Cancelled, NoMatchingPlatform
 from reference.fetch import Fetcher
 from reference.hosts import Host, Hosts
+from reference.leases import InUseError, at_once
 from reference.local import Found, Local
 from reference.manifests import ImageConfig, Manifest
 from reference.names import Name
@@ -77,6 +78,7 @@ class Puller(Local):
         with (
             self.progress(self.config, str(name), cancellation) as reporter,
             self.deadline(cancellation),
+            self.lease.pulling(cancellation.wait),
             self.transport(self.config, cancellation, reporter) as transport,
         ):
             authorizer = self.authorizer(transport, request.auth)
@@ -92,7 +94,11 @@ class Puller(Local):
             )
             rootfs = self.fetch_and_unpack(found, matcher, fetcher, request)
             cancellation.check()
-        return self.record(name, found, rootfs, schema1=schema1)
+            pulled = self.record(name, found, rootfs, schema1=schema1)
+        if self.config.discard_unpacked_layers and rootfs is not None:
+            with suppress(InUseError):  # then whoever pulls last does it
+                self.collect(at_once)
+        return pulled
 
     # Before the first request.
 
@@ -151,6 +157,11 @@ class Puller(Local):
     ) -> Path | None:
         """Fetch config and layers; apply each layer as soon as it and those below are there."""
         manifest = found.manifest
+        if request.unpack and self.config.discard_unpacked_layers:
+            fetcher.fetch(manifest.config)
+            done = self.unpacked.path(self.read_config(found, matcher).diff_ids)
+            if done.is_dir():
+                return done
         with self.concurrent(fetcher) as downloads:
             downloads.start((manifest.config, *manifest.layers))
             downloads.wait(manifest.config)

@@ -48,6 +48,11 @@ class Snapshots:
         """Where the image with these layers is, or would be."""
         return self._folder / chain_id(diff_ids).replace(":", "-")
 
+    def folders(self) -> list[Path]:
+        """Every folder, those that a killed pull left half unpacked too."""
+        with disk("cannot list the snapshots"):
+            return sorted(self._folder.iterdir())
+
     def prepare(
         self,
         store: Store,

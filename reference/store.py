@@ -250,6 +250,11 @@ class Store:
                 if is_digest(f"{algorithm}:{name}"):
                     yield f"{algorithm}:{name}"
 
+    def partial(self) -> list[Path]:
+        """The files of blobs of which only a part is here."""
+        with disk("cannot list the store"):
+            return sorted(self._ingest.iterdir())
+
     def delete(self, digest: str) -> bool:
         """Remove a blob; False when it wasn't there."""
         with disk(f"cannot remove blob {digest}"):

@@ -1,0 +1,130 @@
+"""Settings from a containerd configuration file: what is taken, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakeregistry import Registries, Registry, an_image, basic
+from reference.cli import main
+from reference.config import AuthConfig, Config, RegistryConfig, TLSConfig
+from reference.errors import ConfigError
+from reference.settings import load_config
+
+SEED = 'plugins."io.containerd.grpc.v1.cri"'
+LATER = 'plugins."io.containerd.cri.v1.images"'
+
+
+def read(tmp_path: Path, text: str, defaults: Config | None = None) -> Config:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return load_config(path, defaults)
+
+
+@pytest.mark.parametrize("plugin", [SEED, LATER])
+def test_hosts_credentials_and_tls_are_read(tmp_path: Path, plugin: str) -> None:
+    config = read(
+        tmp_path,
+        f"""
+        version = 2
+        root = "/var/lib/containerd"
+        [{plugin}]
+        sandbox_image = "registry.k8s.io/pause:3.8"
+        max_concurrent_downloads = 7
+        image_pull_progress_timeout = "1m30s"
+        [{plugin}.containerd]
+        discard_unpacked_layers = true
+        [{plugin}.registry.mirrors."docker.io"]
+        endpoint = ["https://mirror.test", "http://other.test:5000"]
+        [{plugin}.registry.configs."mirror.test".auth]
+        username = "me"
+        password = "canary"
+        [{plugin}.registry.configs."mirror.test".tls]
+        ca_file = "/etc/ca.pem"
+        insecure_skip_verify = true
+        [{plugin}.registry.auths."https://other.test:5000"]
+        identitytoken = "canary"
+        [{plugin}.registry.headers]
+        User-Agent = ["one", "two"]
+        """,
+    )
+    assert config.max_concurrent_downloads == 7
+    assert config.progress_timeout == 90
+    assert config.discard_unpacked_layers
+    assert config.mirrors == {"docker.io": ("https://mirror.test", "http://other.test:5000")}
+    assert config.configs == {
+        "mirror.test": RegistryConfig(
+            AuthConfig(username="me", password="canary"),
+            TLSConfig(ca_file=Path("/etc/ca.pem"), insecure_skip_verify=True),
+        ),
+        "other.test:5000": RegistryConfig(AuthConfig(identity_token="canary")),
+    }
+    assert config.headers == {"User-Agent": ("one", "two")}
+
+
+def test_config_path_is_a_list_of_folders(tmp_path: Path) -> None:
+    config = read(tmp_path, f'[{SEED}.registry]\nconfig_path = "/etc/a:/etc/b"')
+    assert config.config_path == (Path("/etc/a"), Path("/etc/b"))
+
+
+def test_what_the_file_leaves_open_stays(tmp_path: Path) -> None:
+    defaults = Config(max_concurrent_downloads=9)
+    assert read(tmp_path, 'version = 3\n[grpc]\naddress = "/run/c.sock"', defaults) == defaults
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x =", "isn't TOML"),
+        ("plugins = 1", "plugins must be a table"),
+        (f"[{SEED}]\nmax_concurrent_downloads = -1", "max_concurrent_downloads must be a number"),
+        (f"[{SEED}]\nmax_concurrent_downloads = true", "max_concurrent_downloads must be a number"),
+        (f'[{SEED}]\nimage_pull_progress_timeout = "soon"', "image_pull_progress_timeout: invalid"),
+        (f'[{SEED}.registry.mirrors."x"]\nendpoints = []', "endpoints is unknown: there are endpo"),
+        (f'[{SEED}.registry.mirrors."x"]\nendpoint = "y"', "endpoint must be a list of strings"),
+        (f'[{SEED}.registry.configs."x".auth]\nuser = "me"', "user is unknown"),
+        (f'[{SEED}.registry.configs."x".auth]\npassword = ["canary"]', "password must be a string"),
+        (f'[{SEED}.registry.configs."x".tls]\nca_file = 1', "ca_file must be a string"),
+        (
+            f'[{SEED}.registry]\nconfig_path = "/x"\n[{SEED}.registry.mirrors."x"]\nendpoint = []',
+            "mirrors can't be set beside config_path",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_by_its_key(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        read(tmp_path, text)
+    assert "\n" not in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_no_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"can't read .*: No such file"):
+        load_config(tmp_path / "none.toml")
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with Registries("settings") as registries:
+        yield registries.registry()
+
+
+def test_the_command_line_takes_a_file(
+    registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.auth = basic("me")
+    image = registry.add(an_image(1))
+    path = tmp_path / "config.toml"
+    password = registry.auth.credentials.password
+    path.write_text(
+        f'[{SEED}.registry.mirrors."{registry.host}"]\nendpoint = ["{registry.base_url}"]\n'
+        f'[{SEED}.registry.configs."{registry.host}".auth]\n'
+        f'username = "me"\npassword = "{password}"\n'
+    )
+    pull = ["pull", "--root", str(tmp_path / "store"), "-q", "-o", str(tmp_path / "out")]
+    assert main([*pull, "--platform", "linux/amd64", image.reference]) == 1
+    asked = main([*pull, "--platform", "linux/amd64", "--config", str(path), image.reference])
+    assert asked == 0
+    assert password not in capsys.readouterr().err
