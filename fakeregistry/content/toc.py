@@ -20,7 +20,7 @@ from .tar import Member
 TocLie = Literal["mode", "digest", "name", "checksum", "position"]
 """A table that says what the bytes don't.
 
-``mode``: the first file is setuid and writable by all. ``digest``: the first file has another
+``mode``: the largest file is setuid and writable by all. ``digest``: that file has another
 content. ``name``: it has another name. In these the table's own digest is right. ``checksum``:
 the table's digest is another's. ``position``: the table is elsewhere.
 """
@@ -86,18 +86,19 @@ def toc_entry(member: Member) -> Document:
 
 
 def toc_bytes(entries: Iterable[Document], lie: TocLie | None, **more: object) -> bytes:
-    """The document of a table, with the lie about its first file."""
+    """The document of a table, with the lie about its largest file."""
     listed = [dict(entry) for entry in entries]
-    first = next((entry for entry in listed if "digest" in entry), None)
-    if first is not None:
+    files = [entry for entry in listed if "digest" in entry]
+    if files:
+        file = max(files, key=lambda entry: int(entry["size"]))
         if lie == "mode":
-            first["mode"] = 0o4777
+            file["mode"] = 0o4777
         elif lie == "name":
-            first["name"] += ".forged"
+            file["name"] += ".forged"
         elif lie == "digest":
-            first["digest"] = digest_of(b"forged " + str(first["digest"]).encode())
-            if "chunkDigest" in first:
-                first["chunkDigest"] = first["digest"]
+            file["digest"] = digest_of(b"forged " + str(file["digest"]).encode())
+            if "chunkDigest" in file:
+                file["chunkDigest"] = file["digest"]
     return json.dumps({"version": 1, "entries": listed, **more}).encode()
 
 
