@@ -28,6 +28,7 @@ class Connection:
     client_certificate: str | None = None
     failure: str | None = None
     requests: int = 0
+    rules: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

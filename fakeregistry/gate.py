@@ -11,9 +11,13 @@ class Gate:
 
     The descriptor becomes readable on release and stays so: it is never read, therefore any number
     of connections can wait on one gate, now and later. Thread-safe.
+
+    `counted_with`: another gate that counts who waits here as its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, counted_with: Gate | None = None) -> None:
+        self._counted_with = counted_with
+        self._followers: list[Gate] = []
         self._changed = threading.Condition()
         self._pipe: tuple[int, int] | None = None
         self._released = False
@@ -36,10 +40,21 @@ class Gate:
     def release(self) -> None:
         """Open the gate for those who wait and for all who come later."""
         with self._changed:
-            self._released = True
-            if self._pipe is not None:
+            if self._pipe is not None and not self._released:
                 os.write(self._pipe[1], b"x")
+            self._released = True
             self._changed.notify_all()
+            followers, self._followers = self._followers, []
+        for follower in followers:
+            follower.release()
+
+    def then(self, follower: Gate) -> None:
+        """Open another gate as well: when this one opens, or at once where it is open."""
+        with self._changed:
+            if not self._released:
+                self._followers.append(follower)
+                return
+        follower.release()
 
     def enter(self) -> int | None:
         """Count one more waiting; return the descriptor to poll, or None where it is open."""
@@ -48,17 +63,22 @@ class Gate:
                 return None
             if self._pipe is None:
                 self._pipe = os.pipe()
-            self._holding += 1
-            self._changed.notify_all()
+            self.count(1)
             return self._pipe[0]
 
     def leave(self) -> None:
         """Count one less waiting."""
+        self.count(-1)
+
+    def count(self, more: int) -> None:
+        """Count more (or fewer) who wait, here and where they are counted as well."""
         with self._changed:
-            self._holding -= 1
+            self._holding += more
             if self._closing:
                 self._give_back()
             self._changed.notify_all()
+        if self._counted_with is not None:
+            self._counted_with.count(more)
 
     def wait_holding(self, count: int = 1, timeout: float = 10.0) -> bool:
         """Wait until `count` answers are held; False after `timeout` seconds."""

@@ -9,38 +9,44 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from collections.abc import Mapping
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from typing import TYPE_CHECKING, Any, Unpack
+from urllib.parse import quote, urlsplit
 
-from pytest_httpserver import HTTPServer, HTTPServerError
 from werkzeug import Request as HTTPRequest
 from werkzeug import Response as HTTPResponse
 
 from .app import App
+from .asking import Asked
 from .certificates import ServerCertificate
+from .conditions import Asking, Conditions
 from .content import Schema1Spec, Spec
+from .door import ADDRESS, HEAD_TIMEOUT, Door, check_address
 from .faults import Setting
 from .journal import Connection, Exchange, Journal
-from .listener import Listener
 from .messages import Answer, Facts, Reply, Request, error, header_of
 from .placed import Image, layers_of
-from .rules import HeaderCondition, Rule, When
+from .rules import Rule, When
 from .script import Script
 from .storage import Manifest, Placed, Storage
-from .targets import Target
+from .surroundings import Surroundings
+from .targets import ConnectionTarget, Target
 from .tokendesk import TokenDesk
-from .tokens import Auth
+from .tokens import Auth, basic_credentials
 
 if TYPE_CHECKING:
     from .topology import Registries
 
+_NO_FACTS = Facts()
+_NOTHING_ASKED = Asked("GET")
 
-class Registry(HTTPServer):
+
+class Registry(Door):
     """A named registry of a topology, listening on loopback. Made by `Registries.registry`."""
 
-    def __init__(self, topology: Registries, name: str, port: int = 0) -> None:
+    def __init__(
+        self, topology: Registries, name: str, port: int = 0, address: str = ADDRESS
+    ) -> None:
         self.name = name
         self.topology = topology
         self.journal: Journal = topology.journal
@@ -52,28 +58,13 @@ class Registry(HTTPServer):
         self._app = App(self.storage, self._tokens)
         self._auth: Auth | None = None
         self._lock = threading.RLock()
-        self._listener: Listener | None = None
-        super().__init__(host="127.0.0.1", port=port, threaded=True)
+        self._surroundings = Surroundings(self)
+        super().__init__(host=check_address(address), port=port, threaded=True)
 
     def __repr__(self) -> str:
         return f"<Registry {self.name} {self.base_url}>"
 
     # names
-
-    @property
-    def hostname(self) -> str:
-        """The host name in references and URLs, without the port."""
-        return self.topology.host_name(self.name, tls=self.tls is not None)
-
-    @property
-    def host(self) -> str:
-        """Host and port as typed in an image reference: `127.0.0.1:41234`."""
-        return f"{self.hostname}:{self.port}"
-
-    @host.setter
-    def host(self, value: str) -> None:
-        # pytest-httpserver sets the address to listen on: here that is always loopback.
-        self.listen_host = value
 
     @property
     def scheme(self) -> str:
@@ -85,42 +76,9 @@ class Registry(HTTPServer):
         """Scheme, host and port: `http://127.0.0.1:41234`."""
         return f"{self.scheme}://{self.host}"
 
-    @property
-    def certificate(self) -> ServerCertificate | None:
-        """The certificate for new connections; None means plain HTTP."""
-        return self.tls
-
     def url_for(self, suffix: str) -> str:
         """Return the URL of a path on this registry."""
         return self.base_url + (suffix if suffix.startswith("/") else "/" + suffix)
-
-    # life
-
-    def is_running(self) -> bool:
-        """Whether the registry listens."""
-        return self._listener is not None
-
-    def start(self) -> None:
-        """Listen; raises HTTPServerError where it already does, OSError where the port is taken."""
-        if self._listener is not None:
-            raise HTTPServerError("Server is already running")
-        listener = Listener(self, self.listen_host, self.port)
-        self.port = listener.port
-        self._listener = listener
-        listener.start()
-
-    def stop(self) -> None:
-        """Stop listening and end every connection, whatever it waits for."""
-        if self._listener is None:
-            raise HTTPServerError("Server is not running")
-        listener, self._listener = self._listener, None
-        listener.stop()
-        for rule in self.rules:
-            rule.gate.close()
-
-    def may_connect(self) -> bool:
-        """Whether one more connection is served: the topology caps them."""
-        return self.topology.count_connection()
 
     # content
 
@@ -192,22 +150,21 @@ class Registry(HTTPServer):
         self,
         target: Target,
         *,
-        method: str | None = None,
-        range: bool | None = None,  # noqa: A002 (the field's word)
-        authorized: bool | None = None,
-        header: Mapping[str, HeaderCondition] | None = None,
-        query: Mapping[str, HeaderCondition] | None = None,
-        nth: int | None = None,
         name: str | None = None,
+        nth: int | None = None,
+        **conditions: Unpack[Conditions],
     ) -> Rule:
         """Begin a rule about a target, and return it: windows and faults are its methods.
 
-        `name` is what other rules of the topology call it by; ValueError where one has it already.
+        `name` is what other rules of the topology call it by; ValueError where one has it already,
+        or where a condition (see `Conditions`) makes no sense.
         """
-        when = When(method, range, authorized, header or {}, query or {})
+        when = When.of(**conditions)
+        if isinstance(target, ConnectionTarget) and when.on_request:
+            raise ValueError("on a connection nobody has asked anything yet: no such conditions")
         with self._lock:
             self._numbered += 1
-            rule = Rule(target, when, self._numbered, self.name, name)
+            rule = Rule(target, when, self._numbered, self.name, name, self.topology.seed)
             self.topology.know_rule(rule)
             if nth is not None:
                 rule.nth(nth)
@@ -218,40 +175,36 @@ class Registry(HTTPServer):
         """Take a rule back; answers that it holds up go on."""
         with self._lock:
             self.rules.remove(rule)
-        self.topology.forget_rule(rule)
-        rule.release()
-        rule.gate.close()
+        rule.retire()
 
     def wipe(self) -> None:
         """Be as new: empty, honest, plain HTTP, open to everybody. Port and connections stay."""
         for rule in list(self.rules):
             self.drop(rule)
+            self.topology.forget_rule(rule)
         with self._lock:
             self._numbered = 0
         self.storage.clear()
         self.auth = None
         self.tls = None
+        self.listening = "open"
+        self.head_timeout = HEAD_TIMEOUT
         self.clear()
 
     def requests(
         self,
         target: Target | None = None,
         *,
-        method: str | None = None,
-        range: bool | None = None,  # noqa: A002 (the field's word)
-        authorized: bool | None = None,
-        header: Mapping[str, HeaderCondition] | None = None,
-        query: Mapping[str, HeaderCondition] | None = None,
         status: int | None = None,
+        **asking: Unpack[Asking],
     ) -> list[Exchange]:
         """Return this registry's exchanges about a target that match, in order."""
-        when = When(method, range, authorized, header or {}, query or {})
+        when = When.of(**asking)
         return self.journal.exchanges(
             target,
             registry=self.name,
-            where=lambda e: (
-                when.accepts(e.method, e.header, dict(parse_qsl(e.query, keep_blank_values=True)))
-                and (status is None or e.status == status)
+            where=lambda one: (
+                (status is None or one.status == status) and when.accepts(Asked.recorded(one))
             ),
         )
 
@@ -285,21 +238,37 @@ class Registry(HTTPServer):
 
     def _edited(self, request: Request, answer: Answer, exchange: Exchange) -> Script:
         script = Script.of(answer.reply, head_only=request.method == "HEAD")
-        setting = Setting(
-            request,
-            place=self._place,
-            facts=answer.facts,
-            find=self.storage.find,
-            clock=self.topology.clock,
-            rules=self.topology.rule,
-        )
+        connection = exchange.connection
+        asked = Asked.live(request, answer.facts, connection, lambda: self._subject(request))
+        setting = self.setting(request, answer.facts, asked)
         for rule in list(self.rules):
-            script, fired = rule.apply(
-                script, request, answer.facts, setting, honest=self.topology.honest
-            )
+            script, fired = rule.apply(script, setting, honest=self.topology.honest)
             if fired:
                 exchange.rules.append(f"{rule.id} {rule.words}")
         return script
+
+    def setting(
+        self, request: Request, facts: Facts = _NO_FACTS, asked: Asked = _NOTHING_ASKED
+    ) -> Setting:
+        """Return what faults may know beside what they edit."""
+        return Setting(
+            request,
+            place=self._place,
+            facts=facts,
+            find=self.storage.find,
+            clock=self.topology.clock,
+            rules=self.topology.rule,
+            kill=self.kill_connections,
+            around=self._surroundings,
+            asked=asked,
+        )
+
+    def _subject(self, request: Request) -> str | None:
+        """The user's name that a request gives, or that its token was given to."""
+        if self._auth is not None:
+            return self._auth.subject(request)
+        given = basic_credentials(request)
+        return None if given is None else given[0]
 
     def _facts(self, request: Request) -> Facts:
         return self._app.answer(Request("HEAD", request.target)).facts

@@ -8,24 +8,30 @@ the window of a fault on the body.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Self
 
 from . import faults as f
+from .asking import Asked
 from .budget import Budget
-from .clock import Clock
-from .conditions import HeaderCondition, When
+from .conditions import HasId, HeaderCondition, When
+from .faults.base import NamedRule
 from .gate import Gate
 from .greeting import Greeting
-from .messages import Facts, Request
 from .script import Script
 from .targets import ConnectionTarget, HasDigest, Target
 from .verbs import Verbs
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 """A name never looks like a rule's id or number."""
+SCOPES = ("rule", "digest", "method", "connection", "client")
+"""What a window can count for."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Rule(Verbs):
         number: int = 1,
         owner: str = "",
         name: str | None = None,
+        seed: str = "",
     ) -> None:
         if name is not None and not _NAME.fullmatch(name):
             raise ValueError(
@@ -67,11 +74,18 @@ class Rule(Verbs):
         self.window = Window()
         self.required = True
         self.gate = Gate()
+        self.passed = Gate()
+        self.gone = False
+        self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._scope = ""
         self._counts: Counter[str] = Counter()
+        self._firings: Counter[str] = Counter()
+        self._drawn: Counter[str] = Counter()
         self._fired = 0
+        self._seed = seed
         self._budget: Budget | None = None
+        self._barriers: dict[str, Gate] = {}
 
     def __repr__(self) -> str:
         return f"<Rule {self.id} {self.words}; fired {self._fired}>"
@@ -102,6 +116,10 @@ class Rule(Verbs):
         """Fire on the first `n` requests."""
         return self._windowed(Window(f"first {n}", stop=n))
 
+    def once(self) -> Rule:
+        """Fire on the first request alone."""
+        return self._windowed(Window("once", stop=1))
+
     def nth(self, n: int) -> Rule:
         """Fire on the request number `n`, counted from 1."""
         return self._windowed(Window(f"number {n}", start=n, stop=n))
@@ -117,9 +135,12 @@ class Rule(Verbs):
         return self._windowed(Window(f"every {n}", start=n, step=n))
 
     def per(self, scope: str) -> Rule:
-        """Count per "rule" (the default), "digest", or "method"."""
-        if scope not in ("rule", "digest", "method"):
-            raise ValueError(f"per {scope!r}: rule, digest or method")
+        """Count per "rule" (the default), "digest", "method", "connection" or "client".
+
+        Clients are told apart by their address (without the port) and their User-Agent.
+        """
+        if scope not in SCOPES:
+            raise ValueError(f"per {scope!r}: {', '.join(SCOPES[:-1])} or {SCOPES[-1]}")
         self._scope = "" if scope == "rule" else scope
         return self
 
@@ -140,8 +161,13 @@ class Rule(Verbs):
         """How often the rule has fired."""
         return self._fired
 
-    def release(self) -> Rule:
-        """End every wait of this rule, now and from now on."""
+    def release(self, rule: HasId | str | None = None) -> Self:
+        """End every wait of this rule, now and from now on.
+
+        With another rule: a fault, which does so to that one when this rule fires.
+        """
+        if rule is not None:
+            return super().release(rule)
         self.gate.release()
         return self
 
@@ -154,56 +180,131 @@ class Rule(Verbs):
         """Wait until `count` answers stand still by this rule; False after `timeout` seconds."""
         return self.gate.wait_holding(count, timeout)
 
-    def _budget_on(self, clock: Clock) -> Budget:
+    def barrier(self, name: str, rules: Callable[[str], NamedRule | None]) -> Gate:
+        """What opens once another rule has fired, or this one is released; LookupError."""
         with self._changed:
-            if self._budget is None:
-                self._budget = Budget(clock.now)
-            return self._budget
+            gate = self._barriers.get(name)
+            if gate is None:
+                other = rules(name)
+                if other is None:
+                    raise LookupError(f"wait_for: no rule is named {name!r}")
+                gate = self._barriers[name] = Gate(counted_with=self.gate)
+                self.gate.then(gate)
+                other.passed.then(gate)
+            return gate
 
-    def apply(
-        self, script: Script, request: Request, facts: Facts, setting: f.Setting, *, honest: bool
-    ) -> tuple[Script, bool]:
+    def close(self) -> None:
+        """Give the descriptors back that waiting needs; who waits later gets new ones."""
+        for gate in (self.gate, *self._barriers.values()):
+            gate.close()
+
+    def retire(self) -> None:
+        """Act no more: everything goes on that this rule holds up, or that waits for it."""
+        self.gone = True
+        self.release()
+        self.passed.release()
+        self.close()
+
+    # acting
+
+    def apply(self, script: Script, setting: f.Setting, *, honest: bool) -> tuple[Script, bool]:
         """Edit a script where the rule fires; return it and whether it fired.
 
         In an honest world the rule counts and fires as ever, and changes nothing.
         """
-        if not self.target.matches(facts):
+        asked = setting.asked
+        if not (
+            self.target.matches(asked.facts)
+            and self.when.accepts(asked)
+            and self.when.holds(setting.around, self.target)
+        ):
             return script, False
-        if not self.when.accepts(request.method, request.header, dict(reversed(request.query))):
-            return script, False
-        edited = script
-        budget = self._budget_on(setting.clock)
-        own = replace(setting, gate=self.gate, spend=budget.spend, left=budget.left)
-        for fault in self.edits:
-            edited = fault.edit(edited, own)
-        if self.faults and edited is script:
-            return script, False
-        scope = {"digest": facts.digest or "", "method": request.method}.get(self._scope, "")
-        with self._changed:
-            self._counts[scope] += 1
-            if not self.window.holds(self._counts[scope]):
+        scope = self._scope_of(asked)
+        # Where a fault depends on the number of its request, two requests take turns.
+        numbered = any(getattr(fault, "numbered", False) for fault in self.edits)
+        with self._turn if numbered else nullcontext():
+            edited = self._edited(script, setting, scope)
+            if edited is None or not self._fires(scope):
                 return script, False
-            self._fired += 1
-            self._changed.notify_all()
         return (script if honest else edited), True
 
     def meet(
         self, greeting: Greeting, setting: f.Setting, *, honest: bool
     ) -> tuple[Greeting, bool]:
         """Edit how a connection goes where the rule fires; return it and whether it fired."""
+        if not self.when.holds(setting.around, self.target):
+            return greeting, False
         edited = greeting
-        own = replace(setting, gate=self.gate)
+        own = self._own(setting, "")
         for fault in self.greets:
             edited = fault.greet(edited, own)
-        if self.greets and edited is greeting:
+        if (self.greets and edited is greeting) or not self._fires(""):
             return greeting, False
-        with self._changed:
-            self._counts[""] += 1
-            if not self.window.holds(self._counts[""]):
-                return greeting, False
-            self._fired += 1
-            self._changed.notify_all()
         return (greeting if honest else edited), True
 
+    def _scope_of(self, asked: Asked) -> str:
+        """What the request counts for."""
+        match self._scope:
+            case "digest":
+                return asked.facts.digest or ""
+            case "method":
+                return asked.method
+            case "connection":
+                return str(asked.connection)
+            case "client":
+                return asked.client
+        return ""
 
-__all__ = ["HasDigest", "HeaderCondition", "Rule", "When", "Window"]
+    def _own(self, setting: f.Setting, scope: str) -> f.Setting:
+        """The setting with what is this rule's own."""
+        with self._changed:
+            if self._budget is None:
+                self._budget = Budget(setting.clock.now)
+            budget, count = self._budget, self._firings[scope] + 1
+        return replace(
+            setting,
+            gate=self.gate,
+            spend=budget.spend,
+            left=budget.left,
+            barrier=lambda name: self.barrier(name, setting.rules),
+            count=count,
+        )
+
+    def _edited(self, script: Script, setting: f.Setting, scope: str) -> Script | None:
+        """The edited script; None where no fault had anything to bite on."""
+        if not self.edits:
+            return script
+        own = self._own(setting, scope)
+        edited = script
+        for fault in self.edits:
+            before = edited
+            edited = fault.edit(before, own)
+            if edited is before and getattr(fault, "decides", False):
+                return None
+        return None if edited is script else edited
+
+    def _fires(self, scope: str) -> bool:
+        """Count a request, and say whether the rule fires on it."""
+        with self._changed:
+            if not self._lucky(scope):
+                return False
+            self._counts[scope] += 1
+            if not self.window.holds(self._counts[scope]):
+                return False
+            self._fired += 1
+            self._firings[scope] += 1
+            self._changed.notify_all()
+        self.passed.release()
+        return True
+
+    def _lucky(self, scope: str) -> bool:
+        """Draw: the same for the same seed, rule and number of the request."""
+        chance = self.when.chance
+        if chance is None:
+            return True
+        self._drawn[scope] += 1
+        said = f"{self._seed} {self.id} {scope} {self._drawn[scope]}".encode()
+        return int.from_bytes(hashlib.sha256(said).digest()[:8]) < chance * 2**64
+
+
+__all__ = ["SCOPES", "HasDigest", "HeaderCondition", "Rule", "When", "Window"]

@@ -48,7 +48,8 @@ class TokenDesk:
         elif not auth.knows(*given):
             return error(401, "UNAUTHORIZED", "incorrect username or password")
         offline = request.argument("offline_token") == "true" and given is not None
-        return _token(auth, scopes, refresh=offline)
+        user = None if given is None else given[0]
+        return _token(auth, scopes, refresh=offline, user=user)
 
     def _post(self, request: Request) -> Reply:
         form = dict(request.form)
@@ -63,11 +64,13 @@ class TokenDesk:
                 if not auth.knows(form.get("username", ""), form.get("password", "")):
                     return _oauth_error("invalid_grant", "incorrect username or password")
                 offline = form.get("access_type") == "offline"
-                return _token(auth, scopes, refresh=offline, oauth=True)
+                user = form.get("username")
+                return _token(auth, scopes, refresh=offline, oauth=True, user=user)
             case "refresh_token":
                 if not auth.knows_refresh(form.get("refresh_token", "")):
                     return _oauth_error("invalid_grant", "the refresh token is not valid")
-                return _token(auth, scopes, oauth=True, kept=form["refresh_token"])
+                user, kept = auth.credentials.username, form["refresh_token"]
+                return _token(auth, scopes, oauth=True, kept=kept, user=user)
             case other:
                 return _oauth_error("unsupported_grant_type", f"grant type {other}")
 
@@ -79,8 +82,9 @@ def _token(
     refresh: bool = False,
     oauth: bool = False,
     kept: str | None = None,
+    user: str | None = None,
 ) -> Reply:
-    value = auth.issue(scopes)
+    value = auth.issue(scopes, user=user)
     document: dict[str, Any] = {}
     if auth.token_field in ("both", "token") and not (oauth and auth.token_field == "both"):
         document["token"] = value

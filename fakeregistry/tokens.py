@@ -81,6 +81,11 @@ class Auth:
         """Whether these are the credentials."""
         return self.credentials == Credentials(username, password)
 
+    def subject(self, request: Request) -> str | None:
+        """The name of the user who asks, right or wrong; None where no name is known."""
+        given = basic_credentials(request)
+        return None if given is None else given[0]
+
     def deny(self, request: Request, repository: str | None, action: str) -> Reply | None:
         """Return the refusal of a request, or None where it may pass."""
         raise NotImplementedError
@@ -201,7 +206,8 @@ class BearerAuth(Auth):
     @property
     def registry_token(self) -> str:
         """A token for everything, issued without asking (a CRI AuthConfig's `registry_token`)."""
-        return self.issue(_EVERYTHING, name=f"registry token of {self.registry.name}")
+        name = f"registry token of {self.registry.name}"
+        return self.issue(_EVERYTHING, name=name, user=self.credentials.username)
 
     @property
     def identity_token(self) -> str:
@@ -211,14 +217,16 @@ class BearerAuth(Auth):
             self._refresh_tokens.setdefault(value, True)
         return value
 
-    def issue(self, scopes: frozenset[Scope], *, name: str | None = None) -> str:
-        """Issue a token for scopes."""
+    def issue(
+        self, scopes: frozenset[Scope], *, name: str | None = None, user: str | None = None
+    ) -> str:
+        """Issue a token for scopes, to a user or to nobody in particular."""
         with self.lock:
             if name is None:
                 self._issued += 1
                 name = f"token {self._issued} of {self.registry.name}"
             value = self.registry.topology.secrets.new(name)
-            self._grants[value] = Grant(scopes, self.token_uses)
+            self._grants[value] = Grant(scopes, self.token_uses, user=user)
             return value
 
     def issue_refresh(self) -> str:
@@ -233,6 +241,14 @@ class BearerAuth(Auth):
     def knows_refresh(self, value: str) -> bool:
         """Whether a refresh token is good."""
         return self._refresh_tokens.get(value, False)
+
+    def subject(self, request: Request) -> str | None:
+        """The user to whom the token was issued, or whose name and password are given."""
+        scheme, _, value = (request.header("authorization") or "").partition(" ")
+        if scheme.lower() != "bearer":
+            return super().subject(request)
+        grant = self._grants.get(value.strip())
+        return None if grant is None else grant.user
 
     def deny(self, request: Request, repository: str | None, action: str) -> Reply | None:
         """Refuse a request without a good token whose scope covers it."""
@@ -267,6 +283,7 @@ class Grant:
     scopes: frozenset[Scope]
     uses: int | None = None
     expired: bool = False
+    user: str | None = None
 
     def use(self) -> bool:
         """Use the token once; False where it is expired."""

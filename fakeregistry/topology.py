@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from .certificates import Certificates
 from .clock import Clock
+from .door import ADDRESS
 from .journal import Journal
 from .registry import Registry
 from .rules import Rule
@@ -54,14 +55,15 @@ class Registries:
     def __repr__(self) -> str:
         return f"<Registries {', '.join(self._registries) or 'none'}>"
 
-    def registry(self, name: str = ORIGIN, port: int = 0) -> Registry:
+    def registry(self, name: str = ORIGIN, port: int = 0, address: str = ADDRESS) -> Registry:
         """Return a registry by name; the first call makes and starts it.
 
-        `port` is for that first call; raises OSError where it is taken.
+        `port` and `address` (`127.0.0.1`, or `::1` for IPv6 alone) are for that first call; raises
+        OSError where the port is taken.
         """
         with self._lock:
             if name not in self._registries:
-                made = Registry(self, name, port)
+                made = Registry(self, name, port, address)
                 made.start()
                 self._registries[name] = made
             return self._registries[name]
@@ -72,9 +74,10 @@ class Registries:
         with self._lock:
             return dict(self._registries)
 
-    def host_name(self, name: str, *, tls: bool) -> str:
-        """Return the host name by which a registry is called."""
-        plain = self.names.get(name, "127.0.0.1" if name == ORIGIN else "localhost")
+    def host_name(self, name: str, *, tls: bool, address: str = ADDRESS) -> str:
+        """Return the host name by which a registry at an address is called."""
+        usual = ADDRESS if name == ORIGIN else "localhost"
+        plain = self.names.get(name, usual if address == ADDRESS else address)
         return self.names.get(f"{name}-tls", plain) if tls else plain
 
     def at(self, url: str) -> Registry | None:
@@ -95,9 +98,10 @@ class Registries:
         return self._rules.get(name)
 
     def know_rule(self, rule: Rule) -> None:
-        """Let a rule be found; ValueError where another one has its name."""
+        """Let a rule be found, also when it is gone; ValueError where another has its name."""
         with self._lock:
-            if rule.name is not None and rule.name in self._rules:
+            known = self._rules.get(rule.name or "")
+            if known is not None and not known.gone:
                 raise ValueError(f"there is a rule named {rule.name!r} already")
             self._rules |= {key: rule for key in (rule.id, rule.name) if key is not None}
 

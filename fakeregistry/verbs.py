@@ -1,17 +1,22 @@
-"""The verbs of a rule: one method for each fault, named and parameterised as in `faults.FAULTS`."""
+"""The verbs of a rule: one method for each fault, named and parameterised as in `faults.FAULTS`.
+
+Those about what an answer says are in `answerverbs`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
 from . import faults as f
-from .messages import Buffer
+from .answerverbs import AnswerVerbs
+from .connectionverbs import ConnectionVerbs
+from .orderverbs import OrderVerbs
 
 if TYPE_CHECKING:
     from .registry import Registry
 
 
-class Verbs:
+class Verbs(AnswerVerbs, ConnectionVerbs, OrderVerbs):
     """What a rule can do to an answer; each method adds one fault and returns the rule."""
 
     def __init__(self) -> None:
@@ -41,69 +46,15 @@ class Verbs:
             self.faults = (*self.faults, fault)
         return self
 
-    def status(
-        self, code: int, body: str | bytes | None = None, retry_after: int | str | None = None
-    ) -> Self:
-        """Answer with a status and an OCI error body (or `body`)."""
-        return self.add(f.Status(code, body, retry_after))
-
-    def too_many_requests(self, retry_after: int | str | None = 1) -> Self:
-        """Answer 429 with Retry-After."""
-        return self.add(f.TooManyRequests(retry_after))
-
-    def header(self, name: str, value: str) -> Self:
-        """Set a header."""
-        return self.add(f.Header(name, value))
-
-    def drop_header(self, name: str) -> Self:
-        """Leave a header away."""
-        return self.add(f.DropHeader(name))
-
-    def digest_header(self, value: str | None) -> Self:
-        """Set Docker-Content-Digest; None drops it, "wrong" is a well-formed lie."""
-        return self.add(f.DigestHeader(value))
-
-    def content_type(self, value: str | None) -> Self:
-        """Set the Content-Type; None drops it."""
-        return self.add(f.ContentType(value))
-
-    def body(self, data: bytes | str, content_type: str | None = None) -> Self:
-        """Say these bytes instead, with a true length."""
-        return self.add(f.Body(data, content_type))
-
-    def swap(self, other: Buffer) -> Self:
-        """Serve another object's bytes under this object's name."""
-        return self.add(f.Swap(other))
-
-    def error_body(
-        self,
-        code: str = "UNKNOWN",
-        message: str = "unknown error",
-        detail: object = None,
-        form: str = "oci",
-    ) -> Self:
-        """Give an error answer another body: form oci, html, text, empty or huge."""
-        return self.add(f.ErrorBody(code, message, detail, form))
-
-    def append(self, n: int) -> Self:
-        """Send `n` bytes more than the object has."""
-        return self.add(f.Append(n))
-
-    def infinite_body(self, cap: int = 1 << 30) -> Self:
-        """Go on after the true body, up to `cap` bytes."""
-        return self.add(f.InfiniteBody(cap))
-
-    def flip_byte(self, offset: int) -> Self:
-        """Invert one byte of the object; a negative offset counts from its end."""
-        return self.add(f.FlipByte(offset))
-
     def delay_headers(self, seconds: float | None = None) -> Self:
         """Say nothing before the status line for `seconds`; None: until released."""
         return self.add(f.DelayHeaders(seconds))
 
-    def stall_after(self, n: int, seconds: float | None = None) -> Self:
-        """Send `n` bytes of the body, then nothing for `seconds`; None: until released."""
-        return self.add(f.StallAfter(n, seconds))
+    def stall_after(
+        self, n: int, seconds: float | None = None, *, inside_record: bool = False
+    ) -> Self:
+        """Send `n` bytes of the body (and half a TLS record), then nothing for `seconds`."""
+        return self.add(f.StallAfter(n, seconds, inside_record))
 
     def throttle(self, bytes_per_second: int) -> Self:
         """Send the body at about this rate."""
@@ -128,34 +79,6 @@ class Verbs:
     def reset_before_headers(self) -> Self:
         """Read the request, then RST without a word."""
         return self.add(f.ResetBeforeHeaders())
-
-    def wrong_content_length(self, delta: int) -> Self:
-        """State a length that is off by `delta`."""
-        return self.add(f.WrongContentLength(delta))
-
-    def no_content_length(self) -> Self:
-        """State no length: the end of the connection ends the body."""
-        return self.add(f.NoContentLength())
-
-    def chunked(self) -> Self:
-        """Send the body in chunks, without Content-Length."""
-        return self.add(f.Chunked())
-
-    def range_ignored(self) -> Self:
-        """Answer a Range request with 200 and the whole object."""
-        return self.add(f.RangeIgnored())
-
-    def range_status(self, code: int = 416) -> Self:
-        """Answer a Range request with this status."""
-        return self.add(f.RangeStatus(code))
-
-    def range_wrong_offset(self, delta: int, *, labelled: bool = True) -> Self:
-        """Answer a Range request with a part that begins `delta` bytes off."""
-        return self.add(f.RangeWrongOffset(delta, labelled))
-
-    def partial_no_content_range(self) -> Self:
-        """Answer 206 without Content-Range."""
-        return self.add(f.PartialNoContentRange())
 
     def redirect(
         self, to: Registry | str | None = None, code: int = 307, path: str | None = None

@@ -14,7 +14,19 @@ from typing import Any
 
 from fakeregistry.messages import Buffer
 
-from . import bodies, headers, lengths, ranges, redirects, status, transport
+from . import (
+    bodies,
+    codings,
+    connections,
+    headers,
+    lengths,
+    order,
+    ranges,
+    rate,
+    redirects,
+    status,
+    transport,
+)
 from .base import AnswerFault, ConnectionFault, Fault, Faults, Setting, misplaced
 from .bodies import Append, Body, ErrorBody, FlipByte, InfiniteBody, Swap
 from .headers import ContentType, DigestHeader, DropHeader, Header
@@ -35,12 +47,16 @@ from .transport import (
 
 ROOMS: Mapping[str, Faults] = {
     "Status": status.FAULTS,
+    "Rates, and statuses in turn": rate.FAULTS,
     "Headers": headers.FAULTS,
     "Bodies": bodies.FAULTS,
     "Lengths and framing": lengths.FAULTS,
+    "Content codings": codings.FAULTS,
     "Ranges": ranges.FAULTS,
     "Redirects": redirects.FAULTS,
     "Time, and how the connection ends": transport.FAULTS,
+    "Order, and the registry's clock": order.FAULTS,
+    "Connections, as they are accepted": connections.FAULTS,
 }
 """The faults by room, as a person looks for them; a new fault goes into the list of its module."""
 

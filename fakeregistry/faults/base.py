@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fakeregistry.asking import Asked
 from fakeregistry.clock import Clock
+from fakeregistry.conditions import Alone, Around
 from fakeregistry.gate import Gate
 from fakeregistry.greeting import Greeting
 from fakeregistry.messages import Content, Facts, Request
@@ -19,6 +21,10 @@ def _no_place(to: str | None, path: str | None, script: Script) -> str:
 
 def _nothing(_: str) -> None:
     return None
+
+
+def _no_barrier(name: str) -> Gate:
+    raise LookupError(f"no rule is named {name!r}")
 
 
 def _nobody(how: str) -> int:
@@ -46,6 +52,11 @@ class NamedRule(Protocol):
         """How often it has fired."""
         ...
 
+    @property
+    def passed(self) -> Gate:
+        """A gate that opens when it fires for the first time."""
+        ...
+
     def release(self) -> Any:
         """End every wait of this rule, now and from now on."""
         ...
@@ -59,9 +70,11 @@ class Setting:
     another registry and returns its URL. `find(digest)`: any object of this registry. `clock`: the
     registry's own. `spend(key, requests, window)` takes one request from an account of this rule
     that allows so many in so many seconds on the clock: 0 where it is allowed, else the seconds
-    until it will be; `left` says how many it still allows. `rules(name)`: a rule by its name or id. `count`: how often the rule will have
-    fired if it fires now (per what it counts). `kill(how)` ends the idle connections of this
-    registry, and returns how many there were.
+    until it will be; `left` says how many it still allows. `rules(name)`: a rule by its name or its
+    id. `barrier(name)`: what opens once that rule has fired, or this rule is released. `count`: how
+    often the rule will have fired if it fires now, per what it counts. `kill(how)` ends the idle
+    connections of this registry, and returns how many there were. `around`: what goes on at the
+    registry; `asked`: the request as conditions see it.
     """
 
     request: Request
@@ -73,8 +86,11 @@ class Setting:
     spend: Callable[[str, int, float], float] = _free
     left: Callable[[str, int, float], int] = _whole
     rules: Callable[[str], NamedRule | None] = _nothing
+    barrier: Callable[[str], Gate] = _no_barrier
     count: int = 1
     kill: Callable[[str], int] = _nobody
+    around: Around = field(default_factory=Alone)
+    asked: Asked = field(default_factory=lambda: Asked("GET"))
 
 
 class AnswerFault(Protocol):
@@ -115,3 +131,21 @@ def at_least(name: str, value: float, least: float) -> None:
     """Raise ValueError where an argument is below its least value."""
     if value < least:
         raise ValueError(f"{name} is {value}: it must be at least {least}")
+
+
+def one_of(name: str, value: str, known: Iterable[str]) -> None:
+    """Raise ValueError where an argument isn't one of the known words."""
+    words = tuple(known)
+    if value not in words:
+        raise ValueError(f"{name} {value!r}: it must be one of {', '.join(words)}")
+
+
+def single_line(name: str, text: str) -> None:
+    """Raise ValueError where an argument would break the line that it stands in."""
+    if any(char in text for char in "\r\n\0"):
+        raise ValueError(f"{name} {text!r}: it must be a single line")
+
+
+def on_http2(setting: Setting) -> bool:
+    """Whether the answer goes out by HTTP/2, which can't say what HTTP/1 writes as text."""
+    return setting.request.version == "HTTP/2"
