@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .certificates import ServerCertificate
+from .greeting import Greeting
 from .har import to_har
 from .journal import Connection, Exchange, Journal
 from .listener import Listener
@@ -46,7 +46,7 @@ class Control:
     """The control API of a world. `ready` tells what is served, `stop` is asked to end it all."""
 
     name = "control"
-    certificate: ServerCertificate | None = None
+    head_timeout = 60.0
 
     def __init__(
         self, world: World, ready: Callable[[], Mapping[str, Any]], stop: Callable[[], None]
@@ -75,6 +75,10 @@ class Control:
     def may_connect(self) -> bool:
         """Whoever is on this machine may connect; the token decides about the rest."""
         return True
+
+    def greet(self, connection: Connection) -> Greeting:
+        """Greet everybody alike: in plain HTTP."""
+        return Greeting()
 
     def handle(self, request: Request, connection: Connection) -> tuple[Script, Exchange]:
         """Answer one request."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-from .certificates import ServerCertificate
+from .certificates import HTTP1, ServerCertificate
 from .script import End, Wait
 
-HTTP1 = ("http/1.1",)
-"""The protocols that ALPN offers unless told otherwise."""
+OldVersion = str
+"""A version of TLS that nobody should speak any more: one of `OLD_VERSIONS`."""
 
-OldVersion = Literal["1.0", "1.1"]
+OLD_VERSIONS = ("1.0", "1.1")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ class Greeting:
     `certificate` None means plain HTTP; `spare` makes a valid one for a port that speaks TLS
     though nobody expects it. `opening` happens on accept, before anything is read. `hello` happens
     when the client has begun to speak, and takes the place of what would be answered unless it
-    ends in waits. `flight` bytes of TLS handshake are sent, then `pause` is waited. `offered` are
+    ends in waits. `to_plain` is what a TLS port says to plain HTTP; empty: an honest 400 in words
+    of HTTP. `flight` bytes of TLS handshake are sent, then `pause` is waited. `offered` are
     the protocols of ALPN, best first. `version` is the one (old) version of TLS that is spoken.
     `deaf_from`: after so many requests nothing is read and nothing said for as long as `deaf` says.
     `requests`: so many are answered, then the connection closes, `announced` by a header.
@@ -43,6 +43,7 @@ class Greeting:
     spare: Callable[[], ServerCertificate] | None = None
     opening: tuple[Wait | End, ...] = ()
     hello: tuple[Wait | Say | End, ...] = ()
+    to_plain: bytes = b""
     flight: int = 0
     pause: Wait | None = None
     offered: tuple[str, ...] = HTTP1

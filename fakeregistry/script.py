@@ -10,9 +10,10 @@ from .gate import Gate
 from .messages import Buffer, Content, Headers, Reply, with_header, without_header
 
 Framing = Literal["length", "chunked", "close"]
-EndKind = Literal["keep", "close", "fin", "drop", "rst"]
-"""How an answer ends: complete and the connection stays; complete and closed; cut by an orderly
-close (TLS says goodbye, then FIN); cut by FIN alone; cut by RST."""
+EndKind = Literal["keep", "close", "quit", "fin", "half", "drop", "rst"]
+"""How an answer ends: complete and the connection stays; complete and closed; the same, but no
+header says so; cut by an orderly close (TLS says goodbye, then FIN); the same, but the client is
+read on; cut by FIN alone; cut by RST."""
 
 FILLER = memoryview(b"pullproof filler" * 4096)
 ZEROS = memoryview(bytes(len(FILLER)))
@@ -79,18 +80,28 @@ class Data:
 
 @dataclass(frozen=True)
 class Wait:
-    """Say nothing for `seconds`; None waits until the gate opens, the client goes, or the end."""
+    """Say nothing for `seconds`; None waits until the gate opens, the client goes, or the end.
+
+    `inside_record`: under TLS half of the record that comes next is sent before.
+    """
 
     seconds: float | None
     gate: Gate | None = None
+    inside_record: bool = False
 
 
 @dataclass(frozen=True)
 class End:
-    """End the answer. `terminated` says whether a chunked body gets its last chunk."""
+    """End the answer. `terminated` says whether a chunked body gets its last chunk.
+
+    `whole`: the answer is complete, whatever its kind of end says. `hold` is waited with the
+    connection as it is then: open, or half closed.
+    """
 
     kind: EndKind
     terminated: bool = True
+    whole: bool = False
+    hold: Wait | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,8 @@ class Script:
     when played; what stands at one offset keeps its order. `promised` replaces the length that the
     headers state (None: the true one), `lengths` are Content-Length lines in raw text instead of
     it, also beside chunks. `filler` bytes follow the body: `pattern`, over and over. `trailers`
-    follow a chunked body; HTTP/2 sends them whatever the framing is.
+    follow a chunked body; HTTP/2 sends them whatever the framing is. `hold` is waited after a
+    complete answer, before the next request is read.
     """
 
     status: int
@@ -140,6 +152,7 @@ class Script:
     filler: int = 0
     pattern: Buffer = FILLER
     end: EndKind = "keep"
+    hold: Wait | None = None
 
     @classmethod
     def of(cls, reply: Reply, *, head_only: bool = False) -> Script:
@@ -209,7 +222,7 @@ class Script:
                 return
         chunked = self.framing == "chunked" and self.may_have_body
         yield Head(self.status, self.final_headers(), chunked, self.writing)
-        end = End("close" if self.closes and self.end == "keep" else self.end)
+        end = End("close" if self.closes and self.end == "keep" else self.end, hold=self.hold)
         if not self.may_have_body:
             yield end
             return
@@ -228,30 +241,31 @@ class Script:
     def _data(self, start: int, stop: int) -> Iterator[Step]:
         pace = self.pace
         if pace is None:
-            yield from self._pieces(start, stop)
+            yield from map(Data, self.pieces(start, stop))
             return
         for offset in range(start, stop, pace.size):
-            yield from self._pieces(offset, min(stop, offset + pace.size))
+            yield from map(Data, self.pieces(offset, min(stop, offset + pace.size)))
             if offset + pace.size < self.length:
                 yield Wait(pace.seconds)
 
-    def _pieces(self, start: int, stop: int) -> Iterator[Data]:
-        """Yield the bytes from start to stop, flipped where asked, never copying the body."""
+    def pieces(self, start: int = 0, stop: int | None = None) -> Iterator[Buffer]:
+        """Yield the body's bytes from start to stop, flipped where asked, without a copy."""
+        stop = self.length if stop is None else stop
         body = memoryview(self.body)
         size = len(body)
         offset = start
         for flip in sorted(self.flips):
             if offset <= flip < min(stop, size):
                 if flip > offset:
-                    yield Data(body[offset:flip])
-                yield Data(bytes([body[flip] ^ 0xFF]))
+                    yield body[offset:flip]
+                yield bytes([body[flip] ^ 0xFF])
                 offset = flip + 1
         if offset < min(stop, size):
-            yield Data(body[offset : min(stop, size)])
+            yield body[offset : min(stop, size)]
             offset = min(stop, size)
         pattern = memoryview(self.pattern)
         while offset < stop:
             at = (offset - size) % len(pattern)
             amount = min(stop - offset, len(pattern) - at)
-            yield Data(pattern[at : at + amount])
+            yield pattern[at : at + amount]
             offset += amount

@@ -14,6 +14,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Literal
 
+from .divert import RECORD, caught, diverted, send_raw
 from .journal import Exchange, Journal
 from .messages import Headers, header_of
 from .script import AS_USUAL, Act, Data, End, Head, Interim, Raw, Script, Wait, Writing
@@ -69,17 +70,26 @@ class Player:
     """Plays scripts on one connected socket, plain or TLS. Owned by the connection's thread."""
 
     def __init__(
-        self, sock: socket.socket, journal: Journal, stopping: Callable[[], bool] = lambda: False
+        self,
+        sock: socket.socket,
+        journal: Journal,
+        stopping: Callable[[], bool] = lambda: False,
+        lock: contextlib.AbstractContextManager[object] | None = None,
+        kept: Callable[[], None] = lambda: None,
     ) -> None:
         self.sock = sock
         self._journal = journal
         self._stopping = stopping
+        self._lock = lock or contextlib.nullcontext()
+        self._kept = kept
+        self._inside: Wait | None = None
         self._slice = TLS_SLICE if isinstance(sock, ssl.SSLSocket) else PLAIN_SLICE
         self._pending = b""
         self._pending_head: Head | None = None
         self._chunked = False
         self._extension = b""
         self._trailers: Headers = ()
+        self._length = 0
 
     def play(self, script: Script, exchange: Exchange, *, close: bool = False) -> Outcome:
         """Play a script; "keep" means that the connection may carry another request.
@@ -87,8 +97,10 @@ class Player:
         `close` says that the client, or the protocol's version, ends the connection after this.
         """
         self._chunked = False
+        self._inside = None
         self._extension = script.writing.chunk_extension.encode()
         self._trailers = script.trailers
+        self._length = script.length
         try:
             for step in script.steps():
                 if isinstance(step, Head):
@@ -100,7 +112,10 @@ class Player:
                     self._data(step.data, exchange)
                 elif isinstance(step, Wait):
                     self._flush(exchange)
-                    self._wait(step)
+                    if step.inside_record and isinstance(self.sock, ssl.SSLSocket):
+                        self._inside = step
+                    else:
+                        self.wait(step)
                 elif isinstance(step, Interim):
                     self.sock.sendall(_interim_bytes(step))
                 elif isinstance(step, Raw):
@@ -109,6 +124,7 @@ class Player:
                 elif isinstance(step, Act):
                     step.run()
                 else:
+                    exchange.leaving = True
                     return self._end(step, exchange, close=close)
         except (OSError, ClientGoneError):
             how: Literal["stopped", "client_gone"] = (
@@ -146,10 +162,15 @@ class Player:
 
     def _write(self, body: bytes | memoryview, exchange: Exchange) -> None:
         """Send what is pending and the body bytes; record the body bytes that went out."""
+        if self._inside is not None and len(body):
+            body = self._halve(memoryview(body), exchange)
         prefix = len(self._pending)
         view = memoryview(self._pending + bytes(body)) if prefix else memoryview(body)
         sent = 0
         while sent < len(view):
+            # Before the client can have it: whoever has all of an answer never meets it under way.
+            exchange.due = exchange.bytes_sent + len(view) - max(sent, prefix)
+            exchange.leaving = exchange.leaving or exchange.due >= self._length
             count = self.sock.send(view[sent:])
             before = max(0, sent - prefix)
             sent += count
@@ -160,23 +181,52 @@ class Player:
             if now > before:
                 self._journal.sent(exchange, now - before)
 
+    def _halve(self, body: memoryview, exchange: Exchange) -> memoryview:
+        """Send half a TLS record, wait, and send its other half; return what is left of the body.
+
+        The record's bytes count as sent when it is whole: before that nobody can read one.
+        """
+        assert self._inside is not None
+        pause, self._inside = self._inside, None
+        with self._lock, diverted(self.sock) as far:
+            count = self.sock.send(body[:RECORD])
+            record = caught(far)
+        half = len(record) // 2
+        send_raw(self.sock, record[:half])
+        self.wait(pause)
+        send_raw(self.sock, record[half:])
+        self._journal.sent(exchange, count)
+        return body[count:]
+
     # waiting
 
-    def _wait(self, step: Wait) -> None:
-        """Wait for time, gate or hang-up, whichever comes first."""
+    def wait(self, step: Wait) -> None:
+        """Wait for time or gate; raises ClientGoneError where the client hangs up before."""
+        if not self._wait(step, discard=False):
+            raise ClientGoneError
+
+    def _wait(self, step: Wait, *, discard: bool) -> bool:
+        """Wait for time, gate or hang-up, whichever comes first; False for a hang-up.
+
+        `discard` reads and forgets what the client says meanwhile.
+        """
         gate = step.gate
         opened = gate.enter() if gate is not None else None
         if gate is not None and opened is None:
-            return
+            return True
         try:
             poller = select.poll()
-            poller.register(self.sock, _HANG_UP)
+            poller.register(self.sock, _HANG_UP | (select.POLLIN if discard else 0))
             if opened is not None:
                 poller.register(opened, select.POLLIN)
-            timeout = None if step.seconds is None else math.ceil(step.seconds * 1000)
+            end = None if step.seconds is None else time.monotonic() + step.seconds
             mine = self.sock.fileno()
-            if any(descriptor == mine for descriptor, _ in poller.poll(timeout)):
-                raise ClientGoneError
+            while True:
+                left = None if end is None else max(0, math.ceil((end - time.monotonic()) * 1000))
+                if not any(descriptor == mine for descriptor, _ in poller.poll(left)):
+                    return True
+                if not discard or not socket.socket.recv(self.sock, 1 << 16, socket.MSG_DONTWAIT):
+                    return False
         finally:
             if gate is not None:
                 gate.leave()
@@ -194,13 +244,22 @@ class Player:
             trailers = "".join(f"{name}: {value}\r\n" for name, value in self._trailers)
             self.sock.sendall(b"0%s\r\n%s\r\n" % (self._extension, trailers.encode()))
         self._flush(exchange)
-        whole = step.kind in ("keep", "close")
+        whole = step.whole or step.kind in ("keep", "close", "quit")
         if step.kind == "keep" and not close:
+            self._kept()
             self._journal.end(exchange, "complete")
+            if step.hold is not None:
+                self.wait(step.hold)
             return "keep"
+        if whole and step.hold is not None and step.kind != "half":
+            self._journal.end(exchange, "complete")
+            self.wait(step.hold)
         self.say_goodbye(notify=step.kind != "drop")
         self._journal.end(exchange, "complete" if whole else "fin")
-        self.linger()
+        if step.kind == "half":
+            self._wait(step.hold or Wait(None), discard=True)
+        else:
+            self.linger()
         return "closed"
 
     def reset(self) -> None:

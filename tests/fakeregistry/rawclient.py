@@ -42,7 +42,7 @@ class Raw:
 
     def __init__(self, registry: Registry, tls: ssl.SSLContext | None = None) -> None:
         self.registry = registry
-        self.sock = socket.create_connection(("127.0.0.1", registry.port), TIMEOUT)
+        self.sock = socket.create_connection((registry.address, registry.port), TIMEOUT)
         if tls is not None:
             self.sock = tls.wrap_socket(
                 self.sock, server_hostname=registry.hostname, suppress_ragged_eofs=False
@@ -82,6 +82,12 @@ class Raw:
         """One whole answer of a stated length, leaving the connection as it is."""
         head = self.head()
         return Received(head.data + self.exactly(int(head.header("content-length") or 0)), "")
+
+    def silent(self, seconds: float = 0.05) -> bool:
+        """Whether nothing comes, and no end either, for a moment."""
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        return not poller.poll(seconds * 1000)
 
     def rest(self) -> Received:
         """Everything until the connection ends."""
