@@ -117,7 +117,24 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--repair", action="store_true", help="take away what is damaged: pull it again"
     )
+    serve = commands.add_parser(
+        "serve", parents=[common], help="be a CRI image service (needs the extra 'cri')"
+    )
+    serve.add_argument(
+        "--address", type=socket_path, required=True, metavar="unix:///…", help="its socket"
+    )
+    serve.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings of containerd's CRI plugin (TOML)"
+    )
     return top
+
+
+def socket_path(text: str) -> Path:
+    """The path of a unix socket, also as `unix://` URL, for argparse."""
+    path = Path(text.removeprefix("unix://"))
+    if not path.is_absolute():
+        raise argparse.ArgumentTypeError(f"{text!r} isn't unix:// and an absolute path")
+    return path
 
 
 def check(arguments: argparse.Namespace, root: Path) -> None:
@@ -177,6 +194,8 @@ def run(arguments: argparse.Namespace) -> None:
         commands.remove(root, arguments.images)
     elif arguments.command == "inspect":
         commands.inspect(root, arguments.image, arguments.platform)
+    elif arguments.command == "serve":
+        commands.serve(root, arguments.address, arguments.config)
     elif arguments.command == "gc":
         commands.collect(root, discard_layers=arguments.discard_unpacked_layers)
     else:

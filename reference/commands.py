@@ -177,6 +177,16 @@ def check(root: Path, *, repair: bool) -> None:
         raise StoreError(f"{len(problems)} problems ({then})")
 
 
+def serve(root: Path, address: Path, settings: Path | None) -> None:
+    """Serve the store over the CRI until interrupted."""
+    try:
+        from reference import cri
+    except ImportError as error:
+        raise StoreError(f"{error.name} is missing: pip install 'pullproof[cri]'") from None
+    config = load_config(settings) if settings else Config()
+    cri.serve(Puller(config, root), address, lambda: _result(f"serving unix://{address}"))
+
+
 def remove(root: Path, names: list[str]) -> None:
     """Forget images: the names given, and what then names nothing with a tag any more."""
     puller = existing(root)
@@ -204,7 +214,7 @@ def related(records: ImageStore, name: str, target: Descriptor) -> list[str]:
 
 def _result(text: str) -> None:
     try:
-        print(text)
+        print(text, flush=True)
     except BrokenPipeError:
         raise  # whoever read it has gone, which is no failure of ours
     except OSError as error:
