@@ -106,5 +106,6 @@ def registry(session: nox.Session) -> None:
         *(arguments or ["-n", "2"]),
         "tests/fakeregistry/test_oci_suite.py",
         "tests/fakeregistry/test_clients.py",
+        "tests/fakeregistry/test_content_clients.py",
         env={"PULLPROOF_REQUIRE_CLIENTS": "1"},
     )
