@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fakeregistry.messages import Buffer, error_document, with_header
-from fakeregistry.script import End, Script
+from fakeregistry.script import ZEROS, End, EndKind, Script
 
 from .base import Faults, Setting, at_least
 
@@ -24,7 +26,47 @@ class Body:
         headers = script.headers
         if self.content_type is not None:
             headers = with_header(headers, "Content-Type", self.content_type)
-        return replace(script, headers=headers, body=data)
+        return replace(script.with_body(data), headers=headers)
+
+
+@dataclass(frozen=True)
+class HtmlPage:
+    """Answer 200 with an HTML page, whatever would have been said: a captive portal, a sign-in.
+
+    The headers of the true answer are gone; `keep_headers` leaves them, a digest among them.
+    """
+
+    title: str = "Sign in to the network"
+    keep_headers: bool = False
+
+    def edit(self, script: Script, setting: Setting) -> Script:
+        """Replace the answer."""
+        title = html.escape(self.title)
+        page = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body>{title}</body>"
+        headers = script.headers if self.keep_headers else ()
+        headers = with_header(headers, "Content-Type", "text/html; charset=utf-8")
+        return script.with_reply(200, headers, f"{page}</html>\n".encode())
+
+
+@dataclass(frozen=True)
+class EmptyBody:
+    """Say no byte under the true status and headers; Content-Length says `promised`.
+
+    Where that is more than 0, the connection closes in good order.
+    """
+
+    promised: int = 0
+
+    def __post_init__(self) -> None:
+        at_least("empty_body", self.promised, 0)
+
+    def edit(self, script: Script, setting: Setting) -> Script:
+        """Take the body away."""
+        if script.length == 0 and self.promised == 0:
+            return script
+        closes = self.promised > 0 and script.may_have_body
+        end: EndKind = "fin" if closes else script.end
+        return replace(script.with_body(b""), lengths=(str(self.promised),), end=end)
 
 
 @dataclass(frozen=True)
@@ -40,12 +82,84 @@ class Swap:
         part = self.other
         if script.status == 206:
             part = memoryview(self.other)[script.start : script.start + len(script.body)]
-        return replace(script, body=part)
+        return script.with_body(part)
+
+
+@dataclass(frozen=True)
+class OtherContentFromOffset:
+    """Serve another object's bytes from offset `n` of this object on, in parts and wholes.
+
+    Without `n`: in every part (206), while wholes are true: the bytes of a resume don't fit what
+    came before. The lengths stay; another object that is too short begins anew.
+    """
+
+    other: Buffer
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least("other_content_from_offset", self.n or 0, 0)
+
+    def edit(self, script: Script, setting: Setting) -> Script:
+        """Replace what lies behind the offset."""
+        if script.status not in (200, 206) or not script.has_body or not len(self.other):
+            return script
+        if self.n is None and script.status == 200:
+            return script
+        own = max(0, (self.n or 0) - script.start)
+        if own >= len(script.body):
+            return script
+        start, size = script.start + own, len(script.body) - own
+        other = memoryview(self.other)
+        if start + size > len(other):
+            other = memoryview(bytes(other) * (1 + (start + size) // len(other)))
+        foreign = other[start : start + size]
+        body = bytes(memoryview(script.body)[:own]) + bytes(foreign) if own else foreign
+        return replace(script, body=body)
+
+
+@dataclass(frozen=True)
+class ZeroFill:
+    """Send zeros from offset `n` of the object on, to its true length."""
+
+    n: int = 0
+
+    def __post_init__(self) -> None:
+        at_least("zero_fill", self.n, 0)
+
+    def edit(self, script: Script, setting: Setting) -> Script:
+        """Replace what lies behind the offset."""
+        own = max(0, self.n - script.start)
+        if script.status not in (200, 206) or not script.has_body or own >= len(script.body):
+            return script
+        zeros = script.length - own
+        return replace(script, body=memoryview(script.body)[:own], filler=zeros, pattern=ZEROS)
+
+
+_S3_ERROR = """<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>{}</Code><Message>{}</Message></Error>
+"""
+ERROR_FORMS = (
+    "oci",
+    "html",
+    "xml",
+    "text",
+    "empty",
+    "huge",
+    "not_json",
+    "unknown_code",
+    "errors_null",
+    "detail_object",
+)
 
 
 @dataclass(frozen=True)
 class ErrorBody:
-    """Give an error answer another body: form "oci", "html", "text", "empty" or "huge" (1 MiB)."""
+    """Give an error answer another body, in one of ten forms.
+
+    "oci" (code, message, detail), "html", "xml" (as S3 does), "text", "empty", "huge" (1 MiB);
+    under application/json: "not_json" (cut off in the middle), "unknown_code" (one that no
+    specification has), "errors_null", "detail_object" (a detail that is no text).
+    """
 
     code: str = "UNKNOWN"
     message: str = "unknown error"
@@ -53,24 +167,43 @@ class ErrorBody:
     form: str = "oci"
 
     def __post_init__(self) -> None:
-        if self.form not in ("oci", "html", "text", "empty", "huge"):
-            raise ValueError(f"error_body form {self.form!r}: oci, html, text, empty or huge")
+        if self.form not in ERROR_FORMS:
+            raise ValueError(f"error_body form {self.form!r}: {', '.join(ERROR_FORMS)}")
 
     def edit(self, script: Script, setting: Setting) -> Script:
         """Replace the body of an answer of 400 and above."""
         if script.status < 400:
             return script
-        kind, body = "application/json", error_document(self.code, self.message, self.detail)
-        if self.form == "html":
-            kind = "text/html"
-            body = f"<html><body><h1>{self.code}</h1><p>{self.message}</p></body></html>".encode()
-        elif self.form == "text":
-            kind, body = "text/plain", self.message.encode()
-        elif self.form == "empty":
-            kind, body = "text/plain", b""
-        elif self.form == "huge":
-            body = error_document(self.code, self.message + "x" * (1 << 20), self.detail)
-        return replace(script, headers=with_header(script.headers, "Content-Type", kind), body=body)
+        kind, body = self._said()
+        headers = with_header(script.headers, "Content-Type", kind)
+        return replace(script.with_body(body), headers=headers)
+
+    def _said(self) -> tuple[str, bytes]:
+        code, message = self.code, self.message
+        match self.form:
+            case "html":
+                page = f"<html><body><h1>{html.escape(code)}</h1><p>{html.escape(message)}</p>"
+                return "text/html", f"{page}</body></html>".encode()
+            case "xml":
+                said = _S3_ERROR.format(html.escape(code), html.escape(message))
+                return "application/xml", said.encode()
+            case "text":
+                return "text/plain", message.encode()
+            case "empty":
+                return "text/plain", b""
+        detail = self.detail
+        if self.form == "huge":
+            message += "x" * (1 << 20)
+        elif self.form == "unknown_code":
+            code = "ERROR_OF_ANOTHER_AGE"
+        elif self.form == "detail_object" and detail is None:
+            detail = {"class": "repository", "actions": ["pull"], "limits": {"left": 0}}
+        body = error_document(code, message, detail)
+        if self.form == "not_json":
+            body = body[: len(body) // 2]
+        elif self.form == "errors_null":
+            body = json.dumps({"errors": None}).encode()
+        return "application/json", body
 
 
 @dataclass(frozen=True)
@@ -127,9 +260,13 @@ class FlipByte:
 
 FAULTS: Faults = {
     "body": Body,
-    "swap": Swap,
+    "html_page": HtmlPage,
+    "empty_body": EmptyBody,
     "error_body": ErrorBody,
+    "swap": Swap,
+    "other_content_from_offset": OtherContentFromOffset,
+    "flip_byte": FlipByte,
+    "zero_fill": ZeroFill,
     "append": Append,
     "infinite_body": InfiniteBody,
-    "flip_byte": FlipByte,
 }
