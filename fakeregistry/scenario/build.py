@@ -31,6 +31,7 @@ from fakeregistry.topology import Registries
 
 from .content_build import DEFAULT_PLATFORM, ContentBuilder
 from .model import RegistryPart, RulePart, Scenario, TargetPart
+from .objects import resolved
 from .reader import Problem, ScenarioError
 
 Teller = Callable[[str, Any, Any, str], Any]
@@ -191,7 +192,7 @@ def install(built: Built, part: RulePart) -> Rule:
     install = host.on if part.lie else getattr(host, "given", host.on)
     # In a judge's honest world this is something like a rule: it takes the same words.
     rule: Rule = install(built.target(part.target), **conditions(part.target))
-    rule.add(*part.faults)
+    rule.add(*(resolved(fault, built) for fault in part.faults))
     if part.window != "always":
         getattr(rule, part.window)(part.count)
     rule.per(part.per)

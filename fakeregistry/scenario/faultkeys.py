@@ -3,6 +3,7 @@
 The names and arguments are those of :data:`fakeregistry.faults.FAULTS`, so that a new fault is a
 new key without a line here. A plain value is the first argument, a table names its arguments,
 ``true`` is for a fault without any; ``false`` and ``"forever"`` say None where that is allowed.
+Bytes are a text, or a table that names an object of the file (see `objects`).
 """
 
 import dataclasses
@@ -11,26 +12,30 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from fakeregistry.faults import FAULTS, Fault
 
+from . import objects
 from .reader import Table, seconds_of, size_of, suggestion
 
 _FOREVER = "forever"
 
 
-def faults_of(table: Table) -> tuple[Fault, ...]:
-    """The faults among the keys that are left in a rule, in the order in which they stand."""
+def faults_of(table: Table, find: objects.Finder) -> tuple[Fault, ...]:
+    """The faults among the keys that are left in a rule, in the order in which they stand.
+
+    ``find`` reads the tables that name an object of the file.
+    """
     made: list[Fault] = []
     for key in table.left():
         if key in FAULTS:
-            fault = _fault(table, key, table.take(key))
+            fault = _fault(table, key, table.take(key), find)
             if fault is not None:
                 made.append(fault)
     return tuple(made)
 
 
-def _fault(table: Table, name: str, value: Any) -> Fault | None:
+def _fault(table: Table, name: str, value: Any, find: objects.Finder) -> Fault | None:
     make = FAULTS[name]
     hints = parameters(make)
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not _names_object(value, hints):
         given = value
     elif value is True and not hints:
         given = {}
@@ -47,7 +52,7 @@ def _fault(table: Table, name: str, value: Any) -> Fault | None:
             table.problem(name, f"unknown argument {key!r} of {name}{near}")
             return None
         try:
-            arguments[key] = _converted(item, hints[key])
+            arguments[key] = _converted(item, hints[key], find)
         except ValueError as error:
             table.problem(name, f"{name}: {key} = {item!r}: {error}")
             return None
@@ -72,12 +77,26 @@ def needed(make: Any) -> set[str]:
     return {item.name for item in dataclasses.fields(make) if item.default is dataclasses.MISSING}
 
 
-def _converted(value: Any, hint: Any) -> Any:
+def choices(hint: Any) -> set[Any]:
+    """The types that an argument takes."""
+    return set(get_args(hint)) if get_origin(hint) in (Union, types.UnionType) else {hint}
+
+
+def _names_object(value: dict[str, Any], hints: dict[str, Any]) -> bool:
+    """Whether a table is the first argument itself, and no table of arguments."""
+    first = choices(next(iter(hints.values()), None))
+    return bytes in first and not set(value) & set(hints) and bool(set(value) & set(objects.KEYS))
+
+
+def _converted(value: Any, hint: Any, find: objects.Finder) -> Any:
     """The value as the argument wants it; ValueError says what it wants."""
-    union = get_origin(hint) in (Union, types.UnionType)
-    allowed = set(get_args(hint)) if union else {hint}
+    allowed = choices(hint)
     if Any in allowed or object in allowed:
         return value
+    if isinstance(value, dict) and bytes in allowed:
+        return find(value)
+    if get_origin(hint) is tuple:
+        return _list(value, get_args(hint)[0], find)
     if (value is False and bool not in allowed) or value == _FOREVER:
         if type(None) in allowed:
             return None
@@ -98,6 +117,12 @@ def _converted(value: Any, hint: Any) -> Any:
     raise ValueError(f"it must be {_wanted(allowed)}")
 
 
+def _list(value: Any, hint: Any, find: objects.Finder) -> tuple[Any, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("it must be a list such as [503, 503, 200]")
+    return tuple(_converted(item, hint, find) for item in value)
+
+
 def _wanted(allowed: set[Any]) -> str:
     words = []
     if int in allowed:
@@ -106,6 +131,8 @@ def _wanted(allowed: set[Any]) -> str:
         words.append('a time such as 2.5 or "10s"')
     if str in allowed or bytes in allowed or not allowed & {int, float, bool}:
         words.append("a text")
+    if bytes in allowed:
+        words.append("the name of an object such as { image = ID, layer = 0 }")
     if bool in allowed:
         words.append("true or false")
     if type(None) in allowed:

@@ -8,6 +8,7 @@ from fakeregistry.faults import FAULTS, Redirect
 
 from .faultkeys import faults_of
 from .model import WINDOWS, IncidentPart, RegistryPart, RulePart, Scenario
+from .objects import object_of
 from .pullparts import PullReader
 from .reader import Source, Table
 
@@ -130,7 +131,7 @@ class _Reading(PullReader):
         per = table.choice("per", ("rule", "digest", "method"), "rule")
         wrong_before = len(self.source.problems)
         named = any(key in FAULTS for key in table.left())
-        faults = faults_of(table)
+        faults = faults_of(table, lambda value: object_of(value, self.images))
         for fault in faults:
             if isinstance(fault, Redirect) and fault.to and "://" not in fault.to:
                 self.known_registry(table, "redirect", fault.to)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import types
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from fakeregistry.faults import FAULTS
 
 from .asked import AUTHS, CAPABILITIES, CLIENT_CERTIFICATES, OUTCOMES, TRUSTS
 from .contentschema import image_schema, layer_schema
-from .faultkeys import needed, parameters
+from .faultkeys import choices, needed, parameters
 from .model import METHODS, TARGETS, TLS
+from .objects import PARTS
 from .reader import SIZE, TIME
 
 Schema = dict[str, Any]
@@ -227,10 +227,11 @@ def _fault(make: Any) -> Schema:
 
 
 def _argument(hint: Any) -> Schema:
-    union = get_origin(hint) in (Union, types.UnionType)
-    allowed = set(get_args(hint)) if union else {hint}
+    allowed = choices(hint)
     if Any in allowed or object in allowed:
         return {}
+    if get_origin(hint) is tuple:
+        return {"type": "array", "items": _argument(get_args(hint)[0]), "minItems": 1}
     forms: list[Schema] = []
     if int in allowed:
         forms.append(_SIZE)
@@ -238,11 +239,20 @@ def _argument(hint: Any) -> Schema:
         forms.append(_TIME)
     if str in allowed or bytes in allowed:
         forms.append(_TEXT)
+    if bytes in allowed:
+        forms.append(_object())
     if bool in allowed:
         forms.append(_FLAG)
     if type(None) in allowed:
         forms.append(_NONE)
     return forms[0] if len(forms) == 1 else {"anyOf": forms}
+
+
+def _object() -> Schema:
+    """An object that the file names where a fault takes bytes."""
+    return _table(
+        {"image": _TEXT, "layer": _count(0), "part": _words(*PARTS), "platform": _TEXT}
+    ) | {"minProperties": 1}
 
 
 def summary(make: Any) -> str:
