@@ -109,3 +109,18 @@ def registry(session: nox.Session) -> None:
         "tests/fakeregistry/test_content_clients.py",
         env={"PULLPROOF_REQUIRE_CLIENTS": "1"},
     )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure how fast the registry is, beside docker-registry and crane; `-- --list`."""
+    session.install(*SUITE)
+    session.run("python", "tests/bench", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Throw broken requests at the registry; `-- N` says how many (20,000 of each kind)."""
+    session.install(*SUITE, *group("test"))
+    number = session.posargs[0] if session.posargs else "20000"
+    session.run("pytest", "tests/fakeregistry/test_fuzz.py", env={"PULLPROOF_FUZZ": number})
