@@ -72,6 +72,8 @@ def test_verbs_have_the_names_and_defaults_of_the_faults() -> None:
             (item.name, inspect.Parameter.empty if item.default is MISSING else item.default)
             for item in fields(make)  # type: ignore[arg-type]
         ]
+        if name == "release":  # without an argument it lets go what the rule itself holds
+            want = [("rule", None)]
         assert [(one.name, one.default) for one in verb] == want, name
 
 
