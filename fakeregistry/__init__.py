@@ -43,6 +43,8 @@ from .targets import (
     manifest,
     ping,
     redirect_target,
+    referrers,
+    tags,
     token,
     upload,
 )
@@ -102,7 +104,9 @@ __all__ = [
     "manifest",
     "ping",
     "redirect_target",
+    "referrers",
     "salted",
+    "tags",
     "token",
     "upload",
 ]

@@ -36,9 +36,10 @@ class Ranged:
                 raise ValueError(f"range: {name} = {value!r}: it must be {wanted}")
         if self.multirange is not None and not isinstance(self.multirange, bool):
             raise ValueError(f"range: multirange = {self.multirange!r}: it must be true or false")
-        if self.suffix is not None and (self.start is not None or self.end is not None):
+        bounded = self.start is not None or self.end is not None
+        if self.suffix is not None and bounded:
             raise ValueError("range: suffix excludes start and end")
-        if self.multirange and self != Ranged(multirange=True):
+        if self.multirange and (bounded or self.suffix is not None):
             raise ValueError("range: multirange excludes start, end and suffix")
 
     def accepts(self, text: str) -> bool:

@@ -201,6 +201,12 @@ class When:
             )
         )
 
+    @property
+    def on_registry(self) -> bool:
+        """Whether anything is asked of the registry around: the journal doesn't know that."""
+        names = ("concurrency", "bytes_sent", "time", "after_rule", "chance")
+        return any(getattr(self, name) is not None for name in names)
+
     def accepts(self, asked: Asked) -> bool:
         """Whether a request is meant, whatever goes on around it."""
         if self.method is not None and asked.method != self.method:

@@ -9,12 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Unpack
 from urllib.parse import quote, urlsplit
-
-from werkzeug import Request as HTTPRequest
-from werkzeug import Response as HTTPResponse
 
 from .app import App
 from .asking import Asked
@@ -23,9 +20,11 @@ from .conditions import Asking, Conditions
 from .content import Schema1Spec, Spec
 from .door import ADDRESS, HEAD_TIMEOUT, Door, check_address
 from .faults import Setting
+from .httplog import HTTPLog, Pair, as_http_request
 from .journal import Connection, Exchange, Journal
-from .messages import Answer, Facts, Reply, Request, error, header_of
+from .messages import Facts, Reply, Request, error, header_of
 from .placed import Image, layers_of
+from .repeats import Repeats
 from .rules import Rule, When
 from .script import Script
 from .storage import Manifest, Placed, Storage
@@ -56,6 +55,7 @@ class Registry(Door):
         self.tls: ServerCertificate | None = None
         self._tokens = TokenDesk(self)
         self._app = App(self.storage, self._tokens)
+        self._repeats = Repeats(self._app)
         self._auth: Auth | None = None
         self._lock = threading.RLock()
         self._surroundings = Surroundings(self)
@@ -200,6 +200,8 @@ class Registry(Door):
     ) -> list[Exchange]:
         """Return this registry's exchanges about a target that match, in order."""
         when = When.of(**asking)
+        if when.on_registry:
+            raise ValueError(f"the journal doesn't know what went on around: {when.words}")
         return self.journal.exchanges(
             target,
             registry=self.name,
@@ -224,11 +226,11 @@ class Registry(Door):
             exchange = self.journal.begin(request, self._facts(request), connection)
             exchange.rules.append("expect_request")
             return Script.of(custom, head_only=request.method == "HEAD"), exchange
-        answer = self._app.answer(request)
-        self._log(request, answer.reply)
+        answer, script = self._repeats.answer(request)
+        self._http_log.note(request, answer.reply)
         exchange = self.journal.begin(request, answer.facts, connection)
         try:
-            return self._edited(request, answer, exchange), exchange
+            return self._edited(script, request, answer.facts, exchange), exchange
         except Exception as problem:  # rules hold a test's own functions
             self.handler_errors.append(problem)
             said = f"{type(problem).__name__}: {problem}"
@@ -236,12 +238,13 @@ class Registry(Door):
             reply = error(500, "UNKNOWN", said)
             return Script.of(reply, head_only=request.method == "HEAD"), exchange
 
-    def _edited(self, request: Request, answer: Answer, exchange: Exchange) -> Script:
-        script = Script.of(answer.reply, head_only=request.method == "HEAD")
-        connection = exchange.connection
-        asked = Asked.live(request, answer.facts, connection, lambda: self._subject(request))
-        setting = self.setting(request, answer.facts, asked)
-        for rule in list(self.rules):
+    def _edited(self, script: Script, request: Request, facts: Facts, exchange: Exchange) -> Script:
+        meant = [rule for rule in list(self.rules) if rule.target.matches(facts)]
+        if not meant:
+            return script
+        asked = Asked.live(request, facts, exchange.connection, lambda: self._subject(request))
+        setting = self.setting(request, facts, asked)
+        for rule in meant:
             script, fired = rule.apply(script, setting, honest=self.topology.honest)
             if fired:
                 exchange.rules.append(f"{rule.id} {rule.words}")
@@ -281,6 +284,15 @@ class Registry(Door):
 
     # pytest-httpserver's side
 
+    @property
+    def log(self) -> HTTPLog:  # type: ignore[override]
+        """The log of pytest-httpserver: the newest 10,000 requests with their honest answers."""
+        return self._http_log
+
+    @log.setter
+    def log(self, pairs: Iterable[Pair]) -> None:
+        self._http_log = HTTPLog(lambda: self.host, pairs)
+
     def _custom(self, request: Request) -> Reply | None:
         """Return the answer of an `expect_request` handler, or None where none is meant."""
         if not (self.ordered_handlers or self.oneshot_handlers or self.handlers):
@@ -297,34 +309,3 @@ class Registry(Door):
             return error(500, "UNKNOWN", f"the handler raised {type(problem).__name__}")
         headers = tuple((str(key), str(value)) for key, value in response.headers.items())
         return Reply(response.status_code, headers, response.get_data())
-
-    def _log(self, request: Request, reply: Reply) -> None:
-        response = HTTPResponse(status=reply.status, headers=list(reply.headers))
-        self.log.append((as_http_request(request, self.host), response))
-
-
-def as_http_request(request: Request, host: str) -> HTTPRequest:
-    """Return the request as werkzeug knows it: for handlers and the log of pytest-httpserver."""
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": request.path.encode().decode("latin-1"),
-        "QUERY_STRING": request.raw_query,
-        "REQUEST_URI": request.target,
-        "RAW_URI": request.target,
-        "SERVER_NAME": host.rpartition(":")[0],
-        "SERVER_PORT": host.rpartition(":")[2],
-        "SERVER_PROTOCOL": request.version,
-        "REMOTE_ADDR": request.peer.rpartition(":")[0],
-        "wsgi.url_scheme": request.scheme,
-        "wsgi.input": BytesIO(request.body),
-        "wsgi.input_terminated": True,
-    }
-    for name, value in request.headers:
-        key = name.upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
-    http = HTTPRequest(environ)
-    http.get_data()
-    return http

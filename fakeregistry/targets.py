@@ -190,6 +190,16 @@ def upload() -> Target:
     return KindTarget("upload", ("upload",))
 
 
+def tags() -> Target:
+    """Requests for the list of a repository's tags."""
+    return KindTarget("tags", ("tags",))
+
+
+def referrers(image: HasDigest | str | None = None) -> Target:
+    """Requests for what refers to an image, or to any."""
+    return KindTarget("referrers", ("referrers",), _digest(image))
+
+
 def challenge() -> Target:
     """Requests that authentication refused, whatever they asked for."""
     return ChallengeTarget()
