@@ -284,8 +284,8 @@ class Registry(Door):
 
     # pytest-httpserver's side
 
-    @property
-    def log(self) -> HTTPLog:  # type: ignore[override]
+    @property  # type: ignore[override]
+    def log(self) -> HTTPLog:
         """The log of pytest-httpserver: the newest 10,000 requests with their honest answers."""
         return self._http_log
 

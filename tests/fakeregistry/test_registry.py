@@ -28,6 +28,7 @@ from fakeregistry import (
     ping,
     redirect_target,
 )
+from fakeregistry.httplog import BODY_LIMIT
 
 MANIFEST = "/v2/app/web/manifests/v1"
 
@@ -305,6 +306,28 @@ def test_the_log_of_pytest_httpserver_is_kept(client, registry, image) -> None:
     registry.assert_request_made(matcher)
     [(request, response)] = registry.log
     assert (request.path, response.status_code) == (MANIFEST, 200)
+    assert registry.log[0][0].headers["X-A"] == "b"
+    assert len(registry.log[-1:]) == len(registry.log) == 1
+    registry.clear_log()
+    assert list(registry.log) == []
+
+
+def test_the_log_of_pytest_httpserver_keeps_long_bodies_cut(client, registry) -> None:
+    client.post(registry.url_for("/v2/a/blobs/uploads/"), content=b"x" * 100_000)
+    [(request, _)] = registry.log
+    assert request.get_data() == b"x" * BODY_LIMIT
+    assert request.headers["Content-Length"] == "100000"
+
+
+def test_answers_that_repeat_follow_what_is_stored(client, registry, image) -> None:
+    url = registry.url_for(MANIFEST)
+    first = client.get(url)
+    assert client.get(url).content == first.content
+    other = registry.add(an_image(3), image.repository, image.tag)
+    assert client.get(url).headers["docker-content-digest"] == other.digest
+    assert client.head(url).headers["docker-content-digest"] == other.digest
+    client.delete(registry.url_for(f"/v2/{image.repository}/manifests/{other.digest}"))
+    assert client.get(url).status_code == 404
 
 
 # life
