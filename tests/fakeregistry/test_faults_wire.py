@@ -354,3 +354,12 @@ def test_ranges_that_work_and_are_not_said(registry, rule, path, data) -> None:
         head = raw.ask(path, "HEAD").head()
     assert (part.status, part.body, part.header("accept-ranges")) == (206, data[5:10], None)
     assert head.header("accept-ranges") is None
+
+
+def test_a_registry_that_refuses_open_ranges_alone(registry, image, path, data) -> None:
+    rule = registry.on(blob(), range={"end": "open"}).range_status(416)
+    with Raw(registry) as raw:
+        refused = raw.ask(path, Range="bytes=100-").answer()
+        assert (refused.status, refused.header("content-range")) == (416, f"bytes */{len(data)}")
+        assert raw.ask(path, Range="bytes=100-199").answer().body == data[100:200]
+    assert rule.fired == 1
