@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Self
 
 from .faults import connections as c
@@ -77,9 +78,9 @@ class ConnectionVerbs(ABC):
         """Speak no other TLS than 1.0 or 1.1."""
         return self.add(c.OldTlsVersion(version))
 
-    def alpn(self, protocols: str = "") -> Self:
-        """Offer these protocols by ALPN, comma-separated, best first; "": none."""
-        return self.add(c.Alpn(protocols))
+    def alpn(self, protocols: Sequence[str] = ()) -> Self:
+        """Offer these protocols by ALPN, best first; without any: none."""
+        return self.add(c.Alpn(tuple(protocols)))
 
     def max_requests_per_connection(self, n: int, *, announced: bool = True) -> Self:
         """Close the connection after its answer number `n`."""

@@ -174,16 +174,15 @@ class OldTlsVersion:
 
 @dataclass(frozen=True)
 class Alpn:
-    """Offer these protocols by ALPN, best first, comma-separated: "h2, http/1.1"; "": none."""
+    """Offer these protocols by ALPN, best first, such as "h2" and "http/1.1"; without any: none."""
 
-    protocols: str = ""
+    protocols: tuple[str, ...] = ()
 
     def greet(self, greeting: Greeting, setting: Setting) -> Greeting:
         """Choose the protocols."""
         if not greeting.tls:
             return greeting
-        names = [name.strip() for name in self.protocols.split(",")]
-        return replace(greeting, offered=tuple(name for name in names if name))
+        return replace(greeting, offered=self.protocols)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from fakeregistry.targets import (
     blob,
     challenge,
     config,
+    connection,
     foreign_url,
     manifest,
     ping,
@@ -88,8 +89,11 @@ class Built:
         return self.spec(part.image, part.platform) if part.platform else self.images[part.image]
 
     def seen(self, part: TargetPart) -> list[Any]:
-        """The exchanges so far that a part of the file means, oldest first."""
+        """The exchanges, or connections, so far that a part of the file means, oldest first."""
         host = self.stage.registry(part.registry)
+        if part.on == "connection":
+            made = host.topology.journal.connections
+            return [one for one in made if one.registry == part.registry]
         return list(host.requests(self.target(part), **conditions(part)))
 
 
@@ -99,6 +103,7 @@ _PLAIN: Mapping[str, Callable[[], Target]] = {
     "challenge": challenge,
     "upload": upload,
     "any_request": any_request,
+    "connection": connection,
 }
 _NAMED: Mapping[str, Callable[[Any], Target]] = {
     "blob": blob,
@@ -165,6 +170,11 @@ def _set_up(host: Any, part: RegistryPart, registries: Registries, tell: Teller)
             words = f"the certificate of {part.name} is {part.tls.replace('_', ' ')}"
             chosen = tell(words, false, chosen, "certificate")
         host.tls = chosen
+    host.address = part.address
+    if part.listening != "open":
+        said = {"refuse": "refuses connections", "blackhole": "swallows connections"}
+        words = f"{part.name} {said[part.listening]}"
+        host.listening = tell(words, part.listening, "open", "answer")
     if part.auth is not None:
         if part.auth.scheme == "basic":
             host.auth = basic(part.auth.user)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from fakeregistry import certificates
 from fakeregistry.faults import Fault
 
 from .contentmodel import ImagePart
@@ -29,9 +30,12 @@ TARGETS = (
     "redirect_target",
     "foreign_url",
     "any_request",
+    "connection",
 )
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-TLS = ("valid", "expired", "not_yet_valid", "wrong_host", "unknown_ca", "self_signed")
+TLS = certificates.FAULTS
+LISTENING = ("open", "refuse", "blackhole")
+ADDRESSES = ("127.0.0.1", "::1")
 WINDOWS = ("always", "first", "nth", "after", "every")
 
 
@@ -67,13 +71,16 @@ class AuthPart:
 class RegistryPart:
     """``[[registry]]``: one named host. ``tls`` None is plain http.
 
-    A ``tls`` other than ``valid`` is a lie: an honest world has the valid certificate.
+    A ``tls`` other than ``valid`` is a lie: an honest world has the valid certificate. So is a way
+    of ``listening`` other than ``open``. ``address`` is where it listens, which is no lie.
     """
 
     name: str = "origin"
     tls: str | None = None
     client_certificate: bool = False
     auth: AuthPart | None = None
+    listening: Literal["open", "refuse", "blackhole"] = "open"
+    address: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)

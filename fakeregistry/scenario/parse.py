@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, cast
 
-from fakeregistry.faults import FAULTS, Redirect
+from fakeregistry.faults import FAULTS, Redirect, misplaced, name_of
 
 from .faultkeys import faults_of
 from .model import WINDOWS, IncidentPart, RegistryPart, RulePart, Scenario
@@ -135,6 +135,10 @@ class _Reading(PullReader):
         for fault in faults:
             if isinstance(fault, Redirect) and fault.to and "://" not in fault.to:
                 self.known_registry(table, "redirect", fault.to)
+            misfit = misplaced(fault, on_connection=target.on == "connection")
+            if misfit is not None and target.on:
+                key = name_of(fault).partition("(")[0]
+                table.problem(key, f"{key}: {misfit}")
         table.finish([*WINDOWS, *FAULTS])
         sound = len(self.source.problems) == wrong_before
         if sound and observe and named:

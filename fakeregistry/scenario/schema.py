@@ -14,7 +14,7 @@ from fakeregistry.faults import FAULTS
 from .asked import AUTHS, CAPABILITIES, CLIENT_CERTIFICATES, OUTCOMES, TRUSTS
 from .contentschema import image_schema, layer_schema
 from .faultkeys import choices, needed, parameters
-from .model import METHODS, TARGETS, TLS
+from .model import ADDRESSES, LISTENING, METHODS, TARGETS, TLS
 from .objects import PARTS
 from .reader import SIZE, TIME
 
@@ -111,6 +111,8 @@ def _registry() -> Schema:
             "tls": {"enum": [True, False, *TLS]},
             "client_certificate": _FLAG,
             "auth": {"anyOf": [scheme, table]},
+            "listening": _words(*LISTENING),
+            "address": _words(*ADDRESSES),
         }
     )
 

@@ -7,6 +7,8 @@ from fakeregistry.routes import DIGEST
 from .contentmodel import ImagePart
 from .contentparts import ImageReader
 from .model import (
+    ADDRESSES,
+    LISTENING,
     METHODS,
     TARGETS,
     TLS,
@@ -17,6 +19,17 @@ from .model import (
 from .reader import Source, Table, suggestion
 
 _WITH_LAYER = ("blob", "redirect_target", "foreign_url")
+_OF_REQUESTS = (
+    "image",
+    "layer",
+    "platform",
+    "by",
+    "digest",
+    "method",
+    "range",
+    "authorized",
+    "with_header",
+)
 _WITH_DIGEST = (*_WITH_LAYER, "config", "manifest")
 
 
@@ -41,7 +54,14 @@ class WorldReader:
             elif chosen is not False:
                 near = suggestion(str(chosen), TLS)
                 table.problem("tls", f"tls = {chosen!r} is unknown{near}")
-        part = RegistryPart(name, tls, table.flag("client_certificate"), self._auth(table))
+        part = RegistryPart(
+            name,
+            tls,
+            table.flag("client_certificate"),
+            self._auth(table),
+            cast(Any, table.choice("listening", LISTENING, "open")),
+            table.choice("address", ADDRESSES, "127.0.0.1"),
+        )
         if part.client_certificate and tls is None:
             table.problem("client_certificate", "client_certificate needs tls as well")
         table.finish()
@@ -101,6 +121,10 @@ class WorldReader:
                 "layer",
                 f"layer = {layer}: {image.id} has {len(image.layers)} layers, counted from 0",
             )
+        if on == "connection":
+            for key in _OF_REQUESTS:
+                if table.has(key):
+                    table.problem(key, f"{key} is about requests: on a connection is none yet")
         digest = self._digest_of(table, on, layer)
         by = table.choice("by", ("tag", "digest"), "") or None
         if by and on != "manifest":

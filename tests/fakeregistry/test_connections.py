@@ -188,16 +188,19 @@ def test_a_handshake_goes_on_after_its_stall(registries, secure) -> None:
 
 
 @pytest.mark.parametrize(
-    "description", ["handshake_failure", "internal_error", "unrecognized_name"]
+    ("description", "words"),
+    [
+        ("handshake_failure", "alert handshake failure"),
+        ("internal_error", "alert internal error"),
+        ("unrecognized_name", "unrecognized name"),
+    ],
 )
-def test_an_alert_is_one_record(registries, secure, description) -> None:
+def test_an_alert_is_one_record(registries, secure, description, words) -> None:
     secure.on(connection()).tls_alert(description)
     with bare(secure) as raw:
         answer = raw.send(hello()).rest()
     assert answer == Received(b"\x15\x03\x03\x00\x02\x02" + bytes([ALERTS[description]]), "fin")
-    assert description.replace("_", "") in refused(registries, secure).replace("_", "").replace(
-        " ", ""
-    ).lower().replace("sslv3alert", "").replace("tlsv1alert", "")
+    assert words in refused(registries, secure)
     assert secure.requests() == []
 
 
@@ -284,10 +287,10 @@ def test_an_old_version_and_no_other(registries, secure, version, number) -> Non
 @pytest.mark.parametrize(
     ("offered", "asked", "chosen"),
     [
-        ("h2", ["h2", "http/1.1"], "h2"),
-        ("http/1.1, h2", ["h2", "http/1.1"], "http/1.1"),
-        ("h2", ["http/1.1"], None),
-        ("", ["h2", "http/1.1"], None),
+        (["h2"], ["h2", "http/1.1"], "h2"),
+        (["http/1.1", "h2"], ["h2", "http/1.1"], "http/1.1"),
+        (["h2"], ["http/1.1"], None),
+        ([], ["h2", "http/1.1"], None),
     ],
 )
 def test_alpn_offers_what_is_said(registries, secure, offered, asked, chosen) -> None:

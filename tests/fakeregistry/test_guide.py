@@ -77,11 +77,12 @@ def test_the_pytest_examples_pass(tmp_path: Path) -> None:
     done = run(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ".")
 
     assert done.returncode == 0, done.stdout
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
 
 
 def test_the_scenario_is_sound(tmp_path: Path) -> None:
-    text, steps, content = blocks("toml")
+    text, steps, content, doors = blocks("toml")
+    (tmp_path / "doors.toml").write_text(doors)
     (tmp_path / "content.toml").write_text(content)
     (tmp_path / "world.toml").write_text(text)
     (tmp_path / "steps.toml").write_text(steps)
@@ -91,6 +92,10 @@ def test_the_scenario_is_sound(tmp_path: Path) -> None:
     assert [part.name for part in scenario.registries] == ["origin", "cdn"]
     assert len(scenario.rules) == 2
     assert len(load(tmp_path / "steps.toml").pulls) == 2
+    assert [part.listening for part in load(tmp_path / "doors.toml").registries] == [
+        "open",
+        "blackhole",
+    ]
     assert len(load(tmp_path / "content.toml").images[0].layers) == 2
 
 

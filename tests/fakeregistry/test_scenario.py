@@ -230,7 +230,7 @@ def test_faults_keep_their_order(tmp_path: Path) -> None:
         (RULE + "stall_after = -1", "s.toml:5: stall_after is -1: it must be at least 0"),
         (
             RULE + "stall_after = { m = 1 }",
-            "s.toml:5: unknown argument 'm' of stall_after (known: n, seconds)",
+            "s.toml:5: unknown argument 'm' of stall_after (known: inside_record, n, seconds)",
         ),
         (
             RULE + 'status = "x"',
