@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import shutil
+import sysconfig
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -152,12 +153,17 @@ class Profile:
         for name, candidates in self.table("find").items():
             known = Values({"pullers": str(pullers_dir()), "here": str(self.here)})
             paths = [expand(each, known) for each in candidates]
-            program = next((path for each in paths if (path := shutil.which(each))), None)
+            program = next((path for each in paths if (path := _which(each))), None)
             if program is None:
                 where = self.get or f"put {' or '.join(paths)} in place"
                 raise NotUsable(f"{self.name}: {name} is not installed; to get it: {where}")
             found[name] = program
         return found
+
+
+def _which(name: str) -> str | None:
+    """A program in PATH, or among those that were installed with the suite."""
+    return shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
 
 
 def pullers_dir() -> Path:
