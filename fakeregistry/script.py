@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from .gate import Gate
@@ -52,8 +53,21 @@ class Head:
     @property
     def shown(self) -> Headers:
         """All headers as a journal shows them: the raw lines too, as far as they are headers."""
+        if not self.writing.raw:
+            return self.headers
         raw = [line.decode("latin-1").partition(":") for line in self.writing.raw]
         return (*self.headers, *((name, value.strip()) for name, _, value in raw))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the headers, in lower case."""
+        return frozenset(name.lower() for name, _ in self.headers)
+
+    @cached_property
+    def lines(self) -> bytes:
+        """The headers as HTTP/1 writes them, without the raw lines."""
+        text = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
+        return text.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
@@ -214,14 +228,19 @@ class Script:
             said = (str(self.length if self.promised is None else self.promised),)
         return (*headers, *(("Content-Length", text) for text in said))
 
+    @cached_property
+    def head(self) -> Head:
+        """The head with its framing. Kept, for an honest answer is played again and again."""
+        chunked = self.framing == "chunked" and self.may_have_body
+        return Head(self.status, self.final_headers(), chunked, self.writing)
+
     def steps(self) -> Iterator[Step]:
         """Yield the steps of the answer, ending with exactly one `End`."""
         for step in self.before:
             yield step
             if isinstance(step, End):
                 return
-        chunked = self.framing == "chunked" and self.may_have_body
-        yield Head(self.status, self.final_headers(), chunked, self.writing)
+        yield self.head
         end = End("close" if self.closes and self.end == "keep" else self.end, hold=self.hold)
         if not self.may_have_body:
             yield end

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Literal
 
@@ -32,34 +33,35 @@ _HANG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 Outcome = Literal["keep", "closed"]
 
 
-def _status_line(status: int, writing: Writing) -> str:
+@lru_cache(maxsize=64)
+def _status_line(status: int, writing: Writing = AS_USUAL) -> bytes:
     reason = writing.reason
     if reason is None:
         try:
             reason = HTTPStatus(status).phrase
         except ValueError:
             reason = "Unknown"
-    return f"{writing.version} {status} {reason}"
+    return f"{writing.version} {status} {reason}\r\n".encode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=1)
+def _date_line(second: int) -> bytes:
+    return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
 def head_bytes(head: Head, *, close: bool) -> bytes:
     """Return a head as HTTP/1.1 writes it."""
-    lines = [
-        _status_line(head.status, head.writing),
-        *(f"{name}: {value}" for name, value in head.headers),
-    ]
-    if header_of(head.headers, "Date") is None:
-        lines.append(f"Date: {formatdate(usegmt=True)}")
-    if close and header_of(head.headers, "Connection") is None:
-        lines.append("Connection: close")
-    text = ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
-    return text + b"".join(head.writing.raw) + b"\r\n"
+    lines = [_status_line(head.status, head.writing), head.lines]
+    if "date" not in head.names:
+        lines.append(_date_line(int(time.time())))
+    if close and "connection" not in head.names:
+        lines.append(b"Connection: close\r\n")
+    return b"".join([*lines, *head.writing.raw, b"\r\n"])
 
 
 def _interim_bytes(interim: Interim) -> bytes:
-    lines = [_status_line(interim.status, AS_USUAL)]
-    lines += [f"{name}: {value}" for name, value in interim.headers]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+    head = Head(interim.status, interim.headers)
+    return _status_line(interim.status) + head.lines + b"\r\n"
 
 
 class ClientGoneError(Exception):
@@ -104,7 +106,7 @@ class Player:
         try:
             for step in script.steps():
                 if isinstance(step, Head):
-                    close = close or _closes(step.headers)
+                    close = close or ("connection" in step.names and _closes(step.headers))
                     self._pending = head_bytes(step, close=close or script.closes)
                     self._pending_head = step
                     self._chunked = step.chunked
