@@ -68,11 +68,11 @@ def _weight(text: str | None) -> float:
 
 @dataclass(frozen=True)
 class ContentEncode:
-    """Code the body by gzip, x-gzip, zstd, deflate or br where the client accepts it, or `always`.
+    """Code the body by gzip, x-gzip, zstd, deflate or br (with `pullproof[brotli]`) where accepted.
 
-    All is true: length, Vary, an ETag of its own, and a Range means bytes of the coded body (RFC
-    9110, 14.1.2). Docker-Content-Digest goes on to name the object itself. br needs the extra
-    `pullproof[brotli]`.
+    `always`: whatever the client accepts. All is true: length, Vary, an ETag of its own, and a
+    Range means bytes of the coded body (RFC 9110, 14.1.2). Docker-Content-Digest goes on to name
+    the object itself.
     """
 
     coding: str = "gzip"

@@ -80,9 +80,10 @@ class TwoContentLengths:
 
 @dataclass(frozen=True)
 class NoContentLength:
-    """State no length: the end of the connection ends the body. The answer to a HEAD is without.
+    """State no length: the end of the connection ends the body (it is close-delimited).
 
-    This is what is called close-delimited too; with http_version it is an answer of 1996.
+    The answer to a HEAD is without a length too, and leaves the connection. With http_version it
+    is an answer of 1996.
     """
 
     def edit(self, script: Script, setting: Setting) -> Script:
