@@ -1,4 +1,4 @@
-"""The command ``fakeregistry``: serve, check, list and explain scenario files, and their schema.
+"""The command ``fakeregistry``: serve, check, list and explain scenario files; draw journals.
 
 Exit codes: 0 as asked, 1 a report couldn't be written or the output was cut off, 2 a mistake of
 the user (a bad file, a port in use), said in one line per mistake.
@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import faults
+from .bars import BarsError, bars_of
 from .explain import listing, story
 from .scenario import ScenarioError, find, load, shipped
 from .scenario.schema import schema, signature, summary
 from .serving import Options, ReportError, ServeError, serve
+from .timeline import draw
 
 _WIDTH = 88
 
@@ -92,6 +94,17 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("faults", help="list the faults with their arguments")
     command.add_argument("--markdown", action="store_true", help="as a table")
     command.set_defaults(run=_faults)
+
+    command = commands.add_parser(
+        "timeline",
+        help="draw a journal as an SVG picture",
+        description="Draw a journal (NDJSON of serve or of the control API, or a HAR file) as a "
+        "stand-alone SVG: a lane per connection, a bar per exchange.",
+    )
+    command.add_argument("journal", metavar="JOURNAL", help="the file, or - for standard input")
+    command.add_argument("--output", "-o", type=Path, metavar="F", help="write there")
+    command.add_argument("--title", default="", help="the picture's heading (default: the file)")
+    command.set_defaults(run=_timeline)
 
     command = commands.add_parser("list", help="list the shipped scenarios")
     command.set_defaults(run=_list)
@@ -170,6 +183,27 @@ def _faults(options: argparse.Namespace) -> int:
                 print(f"{name} {arguments and f'({arguments})'}".rstrip())
                 print(textwrap.fill(text, _WIDTH, initial_indent="    ", subsequent_indent="    "))
         print()
+    return 0
+
+
+def _timeline(options: argparse.Namespace) -> int:
+    name = "standard input" if options.journal == "-" else options.journal
+    try:
+        data = sys.stdin.buffer.read() if options.journal == "-" else Path(name).read_bytes()
+        picture = draw(bars_of(data.decode("utf-8-sig")), options.title or Path(name).name)
+    except OSError as error:
+        raise ServeError(f"{name}: can't read it: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ServeError(f"{name}: it isn't UTF-8 text") from None
+    except BarsError as error:
+        raise ServeError(f"{name}: {error}") from None
+    if options.output is None:
+        sys.stdout.write(picture)
+        return 0
+    try:
+        options.output.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"can't write {options.output}: {error.strerror}") from None
     return 0
 
 

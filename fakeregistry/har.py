@@ -1,4 +1,8 @@
-"""The journal as an HTTP archive (HAR 1.2), which browsers and proxies show."""
+"""The journal as an HTTP archive (HAR 1.2), which browsers and proxies show.
+
+Where the format has no word for what happened, a field with an underscore says it: `_ended`,
+`_rules`, `_kind`, `_secrets`. An exchange without an answer has status 0, as browsers write it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,28 @@ from urllib.parse import parse_qsl
 from .journal import Exchange, Journal
 
 
-def _milliseconds(start: float | None, stop: float | None) -> float:
-    return -1 if start is None or stop is None else round((stop - start) * 1000, 3)
+def _timings(journal: Journal, exchange: Exchange) -> dict[str, float]:
+    """Milliseconds until the head and after it; what isn't over lasts until now.
+
+    None of the three may be negative, and together they are the whole time.
+    """
+    times = exchange.times
+    ended = times.ended if times.ended is not None else journal.now()
+    head = ended if times.head is None else min(times.head, ended)
+    return {
+        "send": 0,
+        "wait": round((head - times.opened) * 1000, 3),
+        "receive": round((ended - head) * 1000, 3),
+    }
+
+
+def _url(exchange: Exchange) -> str:
+    """The URL that was asked for, absolute: a target may be `*`, or a host alone."""
+    target = exchange.target
+    if "://" in target.partition("?")[0]:
+        return target
+    slash = "" if target.startswith("/") else "/"
+    return f"{exchange.scheme}://{exchange.host or exchange.registry}{slash}{target}"
 
 
 def _pairs(pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
@@ -19,14 +43,12 @@ def _pairs(pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
 
 def _entry(journal: Journal, exchange: Exchange) -> dict[str, Any]:
     times = exchange.times
-    ended = times.ended if times.ended is not None else journal.now()
-    url = exchange.target
-    if url.startswith("/"):
-        url = f"{exchange.scheme}://{exchange.host}{url}"
+    protocol = "HTTP/2" if exchange.connection.alpn == "h2" else "HTTP/1.1"
+    timings = _timings(journal, exchange)
     request: dict[str, Any] = {
         "method": exchange.method,
-        "url": url,
-        "httpVersion": "HTTP/1.1",
+        "url": _url(exchange),
+        "httpVersion": protocol,
         "cookies": [],
         "headers": _pairs(exchange.request_headers),
         "queryString": _pairs(parse_qsl(exchange.query, keep_blank_values=True)),
@@ -38,12 +60,12 @@ def _entry(journal: Journal, exchange: Exchange) -> dict[str, Any]:
         request["postData"] = {"mimeType": mime, "text": exchange.form}
     return {
         "startedDateTime": (journal.began + timedelta(seconds=times.opened)).isoformat(),
-        "time": _milliseconds(times.opened, ended),
+        "time": round(sum(timings.values()), 3),
         "request": request,
         "response": {
             "status": exchange.status or 0,
             "statusText": "",
-            "httpVersion": "HTTP/1.1",
+            "httpVersion": protocol,
             "cookies": [],
             "headers": _pairs(exchange.response_headers),
             "content": {
@@ -55,11 +77,7 @@ def _entry(journal: Journal, exchange: Exchange) -> dict[str, Any]:
             "bodySize": exchange.bytes_sent,
         },
         "cache": {},
-        "timings": {
-            "send": 0,
-            "wait": max(0.0, _milliseconds(times.opened, times.head)),
-            "receive": max(0.0, _milliseconds(times.head, ended)),
-        },
+        "timings": timings,
         "connection": str(exchange.connection.id),
         "comment": exchange.registry,
         "_kind": exchange.kind,
