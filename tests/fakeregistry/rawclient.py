@@ -1,5 +1,6 @@
 """A client of raw sockets: what came over the wire, byte for byte, and how it ended."""
 
+import contextlib
 import select
 import socket
 import ssl
@@ -8,6 +9,17 @@ from dataclasses import dataclass
 from fakeregistry import Registry
 
 TIMEOUT = 10.0
+
+
+def hello() -> bytes:
+    """What a TLS client says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(
+        incoming, outgoing, server_hostname="registry.test"
+    )
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
 
 
 @dataclass

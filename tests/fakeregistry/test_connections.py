@@ -5,7 +5,7 @@ import struct
 import warnings
 
 import pytest
-from rawclient import Raw, Received
+from rawclient import Raw, Received, hello
 
 from fakeregistry import Registries, Registry, an_image, any_request, blob, connection
 from fakeregistry.faults.connections import ALERTS, alert_record
@@ -23,17 +23,6 @@ def without_a_word(registry: Registry) -> Received:
             return raw.rest()
     except ConnectionResetError:
         return Received(b"", "rst")  # already while it was made
-
-
-def hello() -> bytes:
-    """What a TLS client says first."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = ssl.create_default_context().wrap_bio(
-        incoming, outgoing, server_hostname="registry.test"
-    )
-    with pytest.raises(ssl.SSLWantReadError):
-        client.do_handshake()
-    return outgoing.read()
 
 
 def refused(registries: Registries, registry: Registry) -> str:
