@@ -1,0 +1,126 @@
+"""How fast the fake registry is: measured side by side, in one interleaved run, as ratios.
+
+    nox -s bench                          everything
+    nox -s bench -- blob manifest         some of it
+    nox -s bench -- --rounds 9            more rounds
+    nox -s bench -- --list                what there is
+
+Each measure starts its contestants on loopback, with their files on tmpfs, and plays one round
+that doesn't count and then at least five that do; in each round every contestant has its turn.
+Ratios are taken per round. Exit code: 0, or 1 where something broke or a loose bound (half of the
+margin) was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import ssl
+import subprocess
+import sys
+import tempfile
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from figures import Table
+from measures import MEASURES, Measure
+from processes import CRANE, NotHereError
+
+SHM = Path("/dev/shm")
+
+
+def main() -> int:
+    """Run the measures that are asked for; returns the exit code."""
+    options = _options()
+    if options.list:
+        for measure in MEASURES:
+            print(f"{measure.name:10} {measure.about}")
+        return 0
+    wanted = [one for one in MEASURES if not options.names or one.name in options.names]
+    document: dict[str, Any] = {"versions": _versions(), "rounds": options.rounds, "measures": []}
+    print("\n".join(f"{name}: {text}" for name, text in document["versions"].items()))
+    failed = False
+    for measure in wanted:
+        notes: list[str] = []
+        before = os.getloadavg()
+        table: Table | None = None
+        try:
+            table = _run(measure, options.rounds, notes)
+        except NotHereError as missing:
+            notes.append(f"left out: {missing}")
+        except Exception:
+            traceback.print_exc()
+            notes.append("broke: see above")
+            failed = True
+        table = table or Table(measure.name)
+        load = f"load {before[0]:.2f} -> {os.getloadavg()[0]:.2f}"
+        for line in (*table.lines(), f"  {load}", *(f"  {note}" for note in notes)):
+            print(line, flush=True)
+        if any(series.noisy for series in table.series.values()):
+            print("  ~ the rounds lie more than 30 % apart: the machine was busy")
+        failed = failed or any(not verdict.bearable for verdict in table.verdicts)
+        document["measures"].append(table.document() | {"load": before, "notes": notes})
+    options.output.write_text(json.dumps(document, indent=2) + "\n")
+    print(f"\nwritten: {options.output}")
+    return 1 if failed else 0
+
+
+def _run(measure: Measure, rounds: int, notes: list[str]) -> Table:
+    table = Table(measure.name)
+    where = SHM if SHM.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(prefix="pullproof-bench-", dir=where) as folder,
+        contextlib.closing(measure.play(Path(folder), notes)) as played,  # type: ignore[type-var]
+    ):
+        play = next(played)
+        play(Table("discarded"))
+        for _ in range(rounds):
+            play(table)
+    table.judge(list(measure.aims))
+    return table
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
+    names = [measure.name for measure in MEASURES]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(names)}")
+    parser.add_argument("--rounds", type=int, default=5, help="how many rounds count (at least 5)")
+    parser.add_argument("--output", type=Path, default=Path("bench.json"), help="bench.json")
+    parser.add_argument("--list", action="store_true", help="say what there is")
+    options = parser.parse_args()
+    for name in options.names:
+        if name not in names:
+            parser.error(f"{name!r} is none of {', '.join(names)}")
+    options.rounds = max(5, options.rounds)
+    return options
+
+
+def _versions() -> dict[str, str]:
+    """What is compared, and where."""
+    found = {
+        "machine": f"{os.cpu_count()} CPUs, {platform.platform()}",
+        "python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
+        "fakeregistry": version("pullproof"),
+        "pytest-httpserver": version("pytest-httpserver"),
+    }
+    commands = {
+        "docker-registry": ["docker-registry", "--version"],
+        "crane": [str(CRANE), "version"],
+        "curl": ["curl", "--version"],
+    }
+    for name, command in commands.items():
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            found[name] = done.stdout.strip().partition("\n")[0]
+        except OSError:
+            found[name] = "not installed"
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
