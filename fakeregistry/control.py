@@ -111,8 +111,7 @@ class Control:
             case ("GET", "rules"):
                 return _json(200, {"rules": self._shown(self._world.rules)})
             case ("POST", "rules"):
-                parts = read_rules(_source("rules", request), self._world.scenario)
-                return _json(201, {"rules": self._shown(self._world.add(parts))})
+                return self._put(request)
             case ("DELETE", "rules"):
                 for number in self._world.rules:
                     self._world.drop(number)
@@ -126,6 +125,10 @@ class Control:
                 found, (part, rule) = self._found(number)
                 rule.release()
                 return _json(200, _rule(found, part, rule))
+            case ("GET", "clock"):
+                return _json(200, {"now": round(self._world.registries.clock.now(), 6)})
+            case ("POST", "clock"):
+                return self._advance(request)
             case ("GET", "journal"):
                 return self._journal(request)
             case ("DELETE", "journal"):
@@ -144,7 +147,7 @@ class Control:
 
     @staticmethod
     def _unknown(method: str, words: list[str]) -> ControlError:
-        known = ("", "rules", "journal", "scenario", "reset", "stop")
+        known = ("", "rules", "clock", "journal", "scenario", "reset", "stop")
         path = "/" + "/".join(words)
         if words[0] in known and len(words) <= (3 if words[0] == "rules" else 1):
             return ControlError(405, f"{method} isn't for {path}")
@@ -159,12 +162,36 @@ class Control:
 
     # rules
 
-    def _found(self, number: str) -> tuple[int, tuple[RulePart, Rule]]:
-        found = self._world.rules.get(int(number)) if number.isdecimal() else None
-        if found is None:
-            there = ", ".join(map(str, self._world.rules)) or "none"
-            raise ControlError(404, f"there is no rule {number} (there: {there})")
-        return int(number), found
+    def _put(self, request: Request) -> Reply:
+        named = [rule.name for _, rule in self._world.rules.values() if rule.name]
+        parts = read_rules(_source("rules", request), self._world.scenario, named)
+        try:
+            return _json(201, {"rules": self._shown(self._world.add(parts))})
+        except ValueError as problem:
+            raise ControlError(409, str(problem)) from None
+
+    def _found(self, which: str) -> tuple[int, tuple[RulePart, Rule]]:
+        """A rule by its number or its name."""
+        rules = self._world.rules
+        for number, found in rules.items():
+            if which in (str(number), found[1].name):
+                return number, found
+        there = ", ".join(map(str, rules)) or "none"
+        raise ControlError(404, f"there is no rule {which} (there: {there})")
+
+    def _advance(self, request: Request) -> Reply:
+        """Set the clock of the registries forward: `{"advance": 60}`, or `advance = "60s"`."""
+        source = _source("clock", request)
+        seconds = source.top.seconds("advance")
+        if seconds is None and not source.problems:
+            source.top.problem("advance", "advance is needed: the seconds to go forward")
+        source.top.finish()
+        source.check()
+        try:
+            now = self._world.registries.clock.advance(seconds or 0.0)
+        except ValueError as problem:
+            raise ControlError(400, str(problem)) from None
+        return _json(200, {"now": round(now, 6)})
 
     @staticmethod
     def _shown(rules: Mapping[int, tuple[RulePart, Rule]]) -> list[dict[str, Any]]:
@@ -230,6 +257,7 @@ def _rule(number: int, part: RulePart, rule: Rule) -> dict[str, Any]:
     return {
         "number": number,
         "id": rule.id,
+        "name": rule.name,
         "words": rule.words,
         "registry": part.target.registry,
         "required": rule.required,

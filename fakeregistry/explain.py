@@ -19,6 +19,7 @@ from .scenario import (
     Scenario,
     TargetPart,
 )
+from .scenario.conditionkeys import words_of
 
 __all__ = ["TOPICS", "listing", "story"]
 
@@ -138,12 +139,15 @@ def _image(part: ImagePart) -> str:
 
 def _rule(rule: RulePart) -> str:
     what = ", ".join(faults.name_of(fault) for fault in rule.faults) or "observe"
-    window = rule.window if rule.window == "always" else f"{rule.window} {rule.count}"
+    counted = rule.window not in ("always", "once")
+    window = f"{rule.window} {rule.count}" if counted else rule.window
     notes = [note for note, said in (("bait", rule.bait), ("no lie", not rule.lie)) if said]
-    known = ("target", "window", "count", "faults", "bait", "lie", "name")
+    known = ("target", "window", "count", "faults", "bait", "lie", "name", "around")
     note = f" ({', '.join(notes)})" if notes else ""
     called = f"{rule.name!r}: " if rule.name else ""
-    where = ", ".join([f"{called}{target_words(rule.target)}", *_further(rule, *known), window])
+    around = [word for word in (words_of(rule.around),) if word]
+    asked = " ".join([target_words(rule.target), *around])
+    where = ", ".join([f"{called}{asked}", *_further(rule, *known), window])
     return f"{where}: {what}{note}"
 
 
@@ -154,13 +158,9 @@ def target_words(target: TargetPart) -> str:
         words.append(f"of layer {target.layer}")
     if target.by:
         words.append(f"by {target.by}")
-    if target.method:
-        words.append(target.method)
-    for name, said in (("Range", target.range), ("Authorization", target.authorized)):
-        if said is not None:
-            words.append(f"{'with' if said else 'without'} {name}")
-    words += [f"with {name}" for name in target.header]
-    known = ("on", "registry", "image", "layer", "by", "method", "range", "authorized", "header")
+    words.append(words_of(target.asking))
+    known = ("on", "registry", "image", "layer", "by", "asking")
+    words = [word for word in words if word]
     return " ".join([*words, *_further(target, *known)])
 
 

@@ -29,7 +29,6 @@ from .targets import ConnectionTarget, HasDigest, Target
 from .verbs import Verbs
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
-"""A name never looks like a rule's id or number."""
 SCOPES = ("rule", "digest", "method", "connection", "client")
 """What a window can count for."""
 
@@ -50,6 +49,11 @@ class Window:
         return (count - self.start) % self.step == 0
 
 
+def valid_name(name: str) -> bool:
+    """Whether a rule can be called so: a name never looks like a rule's id or its number."""
+    return _NAME.fullmatch(name) is not None
+
+
 class Rule(Verbs):
     """One rule of a registry, and the handle on it: every method but the queries returns itself."""
 
@@ -62,7 +66,7 @@ class Rule(Verbs):
         name: str | None = None,
         seed: str = "",
     ) -> None:
-        if name is not None and not _NAME.fullmatch(name):
+        if name is not None and not valid_name(name):
             raise ValueError(
                 f"a rule's name {name!r}: a letter, then letters, digits, '.', '_', '-'"
             )
@@ -307,4 +311,4 @@ class Rule(Verbs):
         return int.from_bytes(hashlib.sha256(said).digest()[:8]) < chance * 2**64
 
 
-__all__ = ["SCOPES", "HasDigest", "HeaderCondition", "Rule", "When", "Window"]
+__all__ = ["SCOPES", "HasDigest", "HeaderCondition", "Rule", "When", "Window", "valid_name"]

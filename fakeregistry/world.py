@@ -64,9 +64,20 @@ class World:
             return dict(self._rules)
 
     def add(self, parts: tuple[RulePart, ...]) -> dict[int, tuple[RulePart, Rule]]:
-        """Put rules; they come after those that are there. Returns them by number."""
+        """Put rules; they come after those that are there. Returns them by number.
+
+        Raises ValueError, and puts none, where another rule has the name of one.
+        """
         with self._lock:
-            return dict(self._note(part, install(self.built, part)) for part in parts)
+            made: list[tuple[RulePart, Rule]] = []
+            try:
+                for part in parts:
+                    made.append((part, install(self.built, part)))
+            except ValueError:
+                for part, rule in made:
+                    self.registries.registry(part.target.registry).drop(rule)
+                raise
+            return dict(self._note(part, rule) for part, rule in made)
 
     def drop(self, number: int) -> None:
         """Take a rule back; raises KeyError where there is none with this number."""

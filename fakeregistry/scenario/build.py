@@ -24,6 +24,8 @@ from fakeregistry.targets import (
     manifest,
     ping,
     redirect_target,
+    referrers,
+    tags,
     token,
     upload,
 )
@@ -72,6 +74,8 @@ class Built:
         """The target that a part of the file names."""
         if part.on in _PLAIN:
             return _PLAIN[part.on]()
+        if part.on == "referrers":
+            return referrers(self._manifest(part))
         if part.on == "manifest":
             target = manifest(self._manifest(part))
             return {"tag": target.by_tag, "digest": target.by_digest}.get(part.by or "", target)
@@ -94,7 +98,7 @@ class Built:
         if part.on == "connection":
             made = host.topology.journal.connections
             return [one for one in made if one.registry == part.registry]
-        return list(host.requests(self.target(part), **conditions(part)))
+        return list(host.requests(self.target(part), **part.asking))
 
 
 _PLAIN: Mapping[str, Callable[[], Target]] = {
@@ -102,6 +106,7 @@ _PLAIN: Mapping[str, Callable[[], Target]] = {
     "ping": ping,
     "challenge": challenge,
     "upload": upload,
+    "tags": tags,
     "any_request": any_request,
     "connection": connection,
 }
@@ -111,17 +116,6 @@ _NAMED: Mapping[str, Callable[[Any], Target]] = {
     "redirect_target": redirect_target,
     "foreign_url": foreign_url,
 }
-
-
-def conditions(part: TargetPart) -> dict[str, Any]:
-    """The conditions beside a target, as rules and queries take them."""
-    said = {
-        "method": part.method,
-        "range": part.range,
-        "authorized": part.authorized,
-        "header": dict(part.header) or None,
-    }
-    return {key: value for key, value in said.items() if value is not None}
 
 
 def build(
@@ -156,6 +150,9 @@ def build(
             raise ScenarioError([problem]) from None
     for rule in scenario.rules:
         if honest and rule.lie:
+            if rule.name:
+                # What waits for it must still see it fire.
+                install(built, rule, acting=False)
             continue
         built.rules.append((rule, install(built, rule)))
     return built
@@ -196,15 +193,23 @@ def _content(stage: Stage, tell: Teller) -> ContentBuilder:
     return ContentBuilder(told, url_of, DEFAULT_CANARY if outside is None else str(outside))
 
 
-def install(built: Built, part: RulePart) -> Rule:
-    """Put a rule into a world that stands, and return its handle."""
+def install(built: Built, part: RulePart, *, acting: bool = True) -> Rule:
+    """Put a rule into a world that stands, and return its handle; not `acting`, it only counts.
+
+    Raises ValueError where another rule of the world has its name.
+    """
     host = built.stage.registry(part.target.registry)
     install = host.on if part.lie else getattr(host, "given", host.on)
     # In a judge's honest world this is something like a rule: it takes the same words.
-    rule: Rule = install(built.target(part.target), **conditions(part.target))
-    rule.add(*(resolved(fault, built) for fault in part.faults))
-    if part.window != "always":
+    rule: Rule = install(
+        built.target(part.target), name=part.name or None, **part.target.asking, **part.around
+    )
+    if acting:
+        rule.add(*(resolved(fault, built) for fault in part.faults))
+    if part.window not in ("always", "once"):
         getattr(rule, part.window)(part.count)
+    elif part.window == "once":
+        rule.once()
     rule.per(part.per)
     if part.bait:
         rule.bait()

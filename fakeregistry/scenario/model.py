@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fakeregistry import certificates
 from fakeregistry.faults import Fault
@@ -29,6 +29,8 @@ TARGETS = (
     "upload",
     "redirect_target",
     "foreign_url",
+    "tags",
+    "referrers",
     "any_request",
     "connection",
 )
@@ -36,7 +38,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 TLS = certificates.FAULTS
 LISTENING = ("open", "refuse", "blackhole")
 ADDRESSES = ("127.0.0.1", "::1")
-WINDOWS = ("always", "first", "nth", "after", "every")
+WINDOWS = ("always", "once", "first", "nth", "after", "every")
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ class TargetPart:
     """What requests are meant: shared by rules and by expectations.
 
     ``image`` is an image's id, ``layer`` counts from 0; None means any. ``digest`` names an object
-    that the file doesn't have: pushed, or of a layout. ``range`` and ``authorized``: only with, or
-    only without, that header; ``header``: a name and its value, or whether it is there.
+    that the file doesn't have: pushed, or of a layout. ``asking``: what is asked of the request
+    beside, by the names of `fakeregistry.conditions.Asking`.
     """
 
     on: str
@@ -98,30 +100,29 @@ class TargetPart:
     layer: int | None = None
     platform: str | None = None
     by: Literal["tag", "digest"] | None = None
-    method: str | None = None
-    range: bool | None = None
-    authorized: bool | None = None
-    header: Mapping[str, str | bool] = field(default_factory=dict, hash=False)
     digest: str | None = None
+    asking: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
 class RulePart:
     """``[[rule]]``: when, how often, and what. ``lie`` False: true in an honest world as well.
 
-    ``per`` says what the window counts for: the rule, each digest, or each method. ``name``: what
-    other parts of the file call it by.
+    ``per`` says what the window counts for: the rule, each digest, method, connection or client.
+    ``name``: what other parts of the file call it by. ``around``: what is asked of the registry,
+    by the names of `fakeregistry.conditions.Conditions`.
     """
 
     target: TargetPart
-    window: Literal["always", "first", "nth", "after", "every"] = "always"
+    window: Literal["always", "once", "first", "nth", "after", "every"] = "always"
     count: int = 1
-    per: Literal["rule", "digest", "method"] = "rule"
+    per: str = "rule"
     faults: tuple[Fault, ...] = ()
     bait: bool = False
     lie: bool = True
     line: int = 0
     name: str = ""
+    around: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

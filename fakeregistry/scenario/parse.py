@@ -1,16 +1,20 @@
 """From a TOML file to a :class:`Scenario`, with one line for each mistake."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 from fakeregistry.faults import FAULTS, Redirect, misplaced, name_of
+from fakeregistry.faults.order import Release, WaitFor
+from fakeregistry.rules import SCOPES, valid_name
 
+from .conditionkeys import around_of
 from .faultkeys import faults_of
 from .model import WINDOWS, IncidentPart, RegistryPart, RulePart, Scenario
 from .objects import object_of
 from .pullparts import PullReader
-from .reader import Source, Table
+from .reader import Source, Table, suggestion
 
 
 def load(path: Path | str) -> Scenario:
@@ -28,12 +32,15 @@ def read(source: Source) -> Scenario:
     return scenario
 
 
-def read_rules(source: Source, scenario: Scenario) -> tuple[RulePart, ...]:
+def read_rules(
+    source: Source, scenario: Scenario, named: Iterable[str] = ()
+) -> tuple[RulePart, ...]:
     """Read rules for a world that stands: ``[[rule]]`` tables, or the keys of a single rule.
 
-    They name the registries and images of `scenario`. Raises :class:`ScenarioError`.
+    They name the registries and images of `scenario`, and rules that are there already: `named`.
+    Raises :class:`ScenarioError`.
     """
-    rules = _Reading(source).rules(scenario)
+    rules = _Reading(source).rules(scenario, named)
     source.check()
     return rules
 
@@ -44,14 +51,16 @@ _CASE = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 class _Reading(PullReader):
     """One pass over one file."""
 
-    def rules(self, scenario: Scenario) -> tuple[RulePart, ...]:
+    def rules(self, scenario: Scenario, named: Iterable[str]) -> tuple[RulePart, ...]:
         """Read rules alone."""
         self.registries, self.images = scenario.registries, scenario.images
         top = self.source.top
-        if not top.has("rule"):
-            return (self._rule(top),)
-        rules = tuple(self._rule(table) for table in top.tables("rule", one=True))
-        top.finish()
+        single = not top.has("rule")
+        tables = [top] if single else top.tables("rule", one=True)
+        rules = tuple(self._rule(table) for table in tables)
+        self._check_names(tables, rules, named)
+        if not single:
+            top.finish()
         return rules
 
     def scenario(self) -> Scenario:
@@ -71,8 +80,9 @@ class _Reading(PullReader):
             top.problem("", "there is no [[image]]: a scenario needs at least one")
         self.twice(top, "registry", [part.name for part in self.registries])
         self.twice(top, "image", [part.id for part in self.images])
-        rules = tuple(self._rule(table) for table in top.tables("rule", one=True))
-        self.twice(top, "rule", [rule.name for rule in rules if rule.name])
+        tables = top.tables("rule", one=True)
+        rules = tuple(self._rule(table) for table in tables)
+        self._check_names(tables, rules)
         self.rules_read = rules
         pulls = self.pulls(top)
         expect = self.expectation(top.table("expect"))
@@ -121,14 +131,18 @@ class _Reading(PullReader):
         window, count = "always", 1
         for key in windows:
             window = key
-            if key == "always":
-                table.flag(key)
+            if key in ("always", "once"):
+                if not table.flag(key):
+                    table.problem(key, f"{key} = false: leave it out")
             else:
                 count = table.integer(key, 1, least=1) or 1
         observe, bait = table.flag("observe"), table.flag("bait")
         lie = table.flag("lie", True)
         name = table.text("name")
-        per = table.choice("per", ("rule", "digest", "method"), "rule")
+        if name and not valid_name(name):
+            table.problem("name", f"name = {name!r}: a letter, then letters, digits, '.', '_', '-'")
+        per = table.choice("per", SCOPES, "rule")
+        around = around_of(table)
         wrong_before = len(self.source.problems)
         named = any(key in FAULTS for key in table.left())
         faults = faults_of(table, lambda value: object_of(value, self.images))
@@ -149,10 +163,30 @@ class _Reading(PullReader):
             target=target,
             window=cast(Any, window),
             count=count,
-            per=cast(Any, per),
+            per=per,
             faults=faults,
             bait=bait,
             lie=lie,
             line=table.line,
             name=name,
+            around=around,
         )
+
+    def _check_names(
+        self, tables: list[Table], rules: tuple[RulePart, ...], named: Iterable[str] = ()
+    ) -> None:
+        """Make a problem of a name that stands twice, or that nobody has."""
+        known = set(named)
+        for table, rule in zip(tables, rules, strict=True):
+            if rule.name and rule.name in known:
+                table.problem("name", f"{rule.name!r} is a rule's name twice")
+            known |= {rule.name} - {""}
+        for table, rule in zip(tables, rules, strict=True):
+            asked = [("after_rule", rule.around.get("after_rule"))]
+            for fault in rule.faults:
+                if isinstance(fault, WaitFor | Release):
+                    asked.append((name_of(fault).partition("(")[0], fault.rule))
+            for key, name in asked:
+                if name is not None and name not in known:
+                    near = suggestion(name, known)
+                    table.problem(key, f"{key}: there is no rule named {name!r}{near}")

@@ -221,8 +221,12 @@ class PullReader(WorldReader):
         return float(value)
 
     def _requests(self, table: Table) -> RequestsPart:
+        target = self.target(table)
+        authz = target.asking.get("authz")
+        if isinstance(authz, dict) and "subject" in authz:
+            table.problem("authz", "authz: subject is for rules: the journal hides who asked")
         part = RequestsPart(
-            target=self.target(table),
+            target=target,
             at_least=table.integer("at_least"),
             at_most=table.integer("at_most"),
             in_flight_at_most=table.integer("in_flight_at_most", least=1),

@@ -10,11 +10,13 @@ import inspect
 from typing import Any, get_args, get_origin
 
 from fakeregistry.faults import FAULTS
+from fakeregistry.rules import SCOPES
 
 from .asked import AUTHS, CAPABILITIES, CLIENT_CERTIFICATES, OUTCOMES, TRUSTS
+from .conditionkeys import around_schema, asking_schema
 from .contentschema import image_schema, layer_schema
 from .faultkeys import choices, needed, parameters
-from .model import ADDRESSES, LISTENING, METHODS, TARGETS, TLS
+from .model import ADDRESSES, LISTENING, TARGETS, TLS
 from .objects import PARTS
 from .reader import SIZE, TIME
 
@@ -118,7 +120,6 @@ def _registry() -> Schema:
 
 
 def _target() -> Schema:
-    named = {"type": "object", "additionalProperties": {"type": ["string", "boolean"]}}
     return {
         "on": _words(*TARGETS),
         "registry": _TEXT,
@@ -127,10 +128,7 @@ def _target() -> Schema:
         "digest": _TEXT,
         "platform": _TEXT,
         "by": _words("tag", "digest"),
-        "method": _words(*METHODS),
-        "range": _FLAG,
-        "authorized": _FLAG,
-        "with_header": {"anyOf": [_TEXT, named]},
+        **asking_schema(_SIZE),
     }
 
 
@@ -140,9 +138,11 @@ def _rule() -> Schema:
             **_target(),
             "always": _FLAG,
             **dict.fromkeys(("first", "nth", "after", "every"), _count(1)),
-            "per": _words("rule", "digest", "method"),
+            "once": {"description": "only the first time", "const": True},
+            "per": {"description": "what the window counts for", **_words(*SCOPES)},
+            **around_schema(_SIZE, _TIME),
             **dict.fromkeys(("observe", "bait", "lie"), _FLAG),
-            "name": _TEXT,
+            "name": {"description": "what other rules call this one by", **_TEXT},
             **{name: _fault(make) for name, make in FAULTS.items()},
         },
         ("on",),

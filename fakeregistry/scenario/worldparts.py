@@ -4,12 +4,12 @@ from typing import Any, cast
 
 from fakeregistry.routes import DIGEST
 
+from .conditionkeys import ASKING, asking_of
 from .contentmodel import ImagePart
 from .contentparts import ImageReader
 from .model import (
     ADDRESSES,
     LISTENING,
-    METHODS,
     TARGETS,
     TLS,
     AuthPart,
@@ -25,12 +25,9 @@ _OF_REQUESTS = (
     "platform",
     "by",
     "digest",
-    "method",
-    "range",
-    "authorized",
-    "with_header",
+    *ASKING,
 )
-_WITH_DIGEST = (*_WITH_LAYER, "config", "manifest")
+_WITH_DIGEST = (*_WITH_LAYER, "config", "manifest", "referrers")
 
 
 class WorldReader:
@@ -136,11 +133,8 @@ class WorldReader:
             layer=layer,
             platform=self.platform_of(table, image),
             by=cast(Any, by),
-            method=table.choice("method", METHODS, "") or None,
-            range=table.flag("range") if table.has("range") else None,
-            authorized=table.flag("authorized") if table.has("authorized") else None,
-            header=self._header_of(table),
             digest=digest,
+            asking=asking_of(table),
         )
 
     def _digest_of(self, table: Table, on: str, layer: int | None) -> str | None:
@@ -154,18 +148,6 @@ class WorldReader:
         elif not DIGEST.fullmatch(digest):
             table.problem("digest", f"{digest!r} is no digest, such as sha256:…")
         return digest
-
-    def _header_of(self, table: Table) -> dict[str, str | bool]:
-        # 'header' is also a fault (which sets one); as a condition it is called 'with_header'.
-        value = table.take("with_header")
-        if value is None:
-            return {}
-        if isinstance(value, str):
-            return {value: True}
-        if isinstance(value, dict) and all(isinstance(x, str | bool) for x in value.values()):
-            return value
-        table.problem("with_header", "with_header must be a name, or { name = text or true/false }")
-        return {}
 
     def image_of(self, table: Table) -> ImagePart | None:
         """The image that ``image`` names; the first one where nothing is named."""

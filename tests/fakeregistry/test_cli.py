@@ -316,7 +316,7 @@ def test_list_and_explain(capsys: pytest.CaptureFixture[str]) -> None:
     for name in shipped():
         assert main(["explain", name]) == 0
     said = capsys.readouterr().out
-    assert "cdn: redirect target of layer 1 with Authorization, always: status(400" in said
+    assert "cdn: redirect target of layer 1 with authorization, always: status(400" in said
     assert "  a pull of app/web, progress timeout 3" in said
     assert "registry origin: http, bearer auth of alice" in said
 

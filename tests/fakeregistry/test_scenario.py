@@ -142,8 +142,8 @@ at_most = 2
     (rule,) = scenario.rules
     assert rule.faults == (f.Status(503), f.Header("X-A", "b"))
     assert (rule.window, rule.count, rule.per, rule.bait) == ("every", 2, "digest", True)
-    assert rule.target.header == {"Accept": True}
-    assert (rule.target.by, rule.target.authorized) == ("digest", False)
+    assert rule.target.asking["header"] == {"Accept": True}
+    assert (rule.target.by, rule.target.asking["authorized"]) == ("digest", False)
     pull, expect = scenario.pull, scenario.expect
     assert pull is not None
     assert expect is not None
