@@ -33,7 +33,8 @@ from .entries import (
     Symlink,
     Whiteout,
 )
-from .evil import EVIL, Evil, evil
+from .evil import Evil, evil
+from .hostile import EVIL
 from .image import ImageSpec, an_attestation, an_image, of_entries
 from .index import IndexSpec, an_index
 from .layers import EMBEDDED, SALT_FILE, Embedded, Layer, a_layer, seeded_bytes

@@ -24,7 +24,8 @@ from fakeregistry.content import (
     replacements,
     whiteout_orders,
 )
-from fakeregistry.content.evil import AFTER, climbing
+from fakeregistry.content.evil import AFTER
+from fakeregistry.content.hostile import climbing
 
 CANARY = "/nowhere/of/a/test/outside"
 
