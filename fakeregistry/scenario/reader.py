@@ -16,8 +16,8 @@ Place = tuple[str | int, ...]
 
 _UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 SIZE = r"(-?\d+)\s*([A-Za-z]*)"
-TIME = r"(\d+(?:\.\d+)?)\s*(ms|s|m)"
-_TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0}
+TIME = r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)"
+_TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def size_of(text: str) -> int | None:
 
 
 def seconds_of(text: str) -> float | None:
-    """Seconds from ``"250ms"``, ``"10s"``, ``"1.5m"``; None where it is no time."""
+    """Seconds from ``"250ms"``, ``"10s"``, ``"1.5m"``, ``"6h"``; None where it is no time."""
     match = re.fullmatch(TIME, text.strip())
     return float(match[1]) * _TIMES[match[2]] if match else None
 
