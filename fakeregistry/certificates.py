@@ -129,8 +129,6 @@ class Certificates:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.names = tuple(dict.fromkeys((*LOOPBACK_NAMES, *names)))
-        self._lock = threading.Lock()
-        self._made: dict[tuple[str, bool], ServerCertificate] = {}
 
     @property
     def ca_pem(self) -> str:
@@ -223,49 +221,49 @@ class Certificates:
         return self.get("old_version", client_certificate_required=client_certificate_required)
 
     def get(self, fault: str, *, client_certificate_required: bool = False) -> ServerCertificate:
-        """Return the certificate with a fault by its name; raises ValueError for an unknown one."""
+        """Return the certificate with a fault by its name; raises ValueError for an unknown one.
+
+        Made once per process and set of names: a hundred registries may start and stop by it.
+        """
         if fault not in FAULTS:
             raise ValueError(f"unknown certificate {fault!r}: one of {', '.join(FAULTS)}")
-        with self._lock:
-            key = (fault, client_certificate_required)
-            if key not in self._made:
-                chain, private = self._issue(fault)
-                self._made[key] = ServerCertificate(fault, chain, private, key[1])
-            return self._made[key]
+        with _MAKING:
+            chain, private = _issued(self.names, fault)
+        return ServerCertificate(fault, chain, private, client_certificate_required)
 
-    def _issue(self, fault: str) -> tuple[bytes, bytes]:
-        if fault == "self_signed":
-            key = ec.generate_private_key(ec.SECP256R1())
-            return certificate_by_hand(self.names, key, None)
-        if fault in ("wrong_usage", "weak_key"):
-            return self._odd(fault)
-        now = datetime.now(UTC)
-        authority = _stranger() if fault == "unknown_ca" else _authority()
-        names = (WRONG_HOST,) if fault == "wrong_host" else self.names
-        start, stop = now - timedelta(days=30), now + timedelta(days=365)
-        if fault == "expired":
-            stop = now - timedelta(days=1)
-        elif fault == "not_yet_valid":
-            start, stop = now + timedelta(days=365), now + timedelta(days=730)
-        elif fault == "missing_intermediate":
-            authority = authority.create_child_ca()
-        leaf = authority.issue_cert(*names, common_name=names[0], not_before=start, not_after=stop)
-        # Of an intermediate's chain the leaf alone is sent; the others' chain is the leaf alone.
-        return leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
 
-    def _odd(self, fault: str) -> tuple[bytes, bytes]:
-        """Return a certificate by our CA that it wouldn't issue by itself."""
-        key = (
-            rsa.generate_private_key(public_exponent=65537, key_size=_WEAK_BITS)
-            if fault == "weak_key"
-            else ec.generate_private_key(ec.SECP256R1())
-        )
-        usage = (
-            ExtendedKeyUsageOID.CLIENT_AUTH
-            if fault == "wrong_usage"
-            else ExtendedKeyUsageOID.SERVER_AUTH
-        )
-        return certificate_by_hand(self.names, key, _authority(), usage)
+_MAKING = threading.Lock()
+
+
+@functools.lru_cache(maxsize=64)
+def _issued(names: tuple[str, ...], fault: str) -> tuple[bytes, bytes]:
+    """Return a certificate with one fault and its key, PEM."""
+    if fault == "self_signed":
+        return certificate_by_hand(names, ec.generate_private_key(ec.SECP256R1()), None)
+    if fault in ("wrong_usage", "weak_key"):
+        return _odd(names, fault)
+    now = datetime.now(UTC)
+    authority = _stranger() if fault == "unknown_ca" else _authority()
+    covered = (WRONG_HOST,) if fault == "wrong_host" else names
+    start, stop = now - timedelta(days=30), now + timedelta(days=365)
+    if fault == "expired":
+        stop = now - timedelta(days=1)
+    elif fault == "not_yet_valid":
+        start, stop = now + timedelta(days=365), now + timedelta(days=730)
+    elif fault == "missing_intermediate":
+        authority = authority.create_child_ca()
+    leaf = authority.issue_cert(*covered, common_name=covered[0], not_before=start, not_after=stop)
+    # Of an intermediate's chain the leaf alone is sent; the others' chain is the leaf alone.
+    return leaf.cert_chain_pems[0].bytes(), leaf.private_key_pem.bytes()
+
+
+def _odd(names: tuple[str, ...], fault: str) -> tuple[bytes, bytes]:
+    """Return a certificate by our CA that it wouldn't issue by itself."""
+    if fault == "weak_key":
+        weak = rsa.generate_private_key(public_exponent=65537, key_size=_WEAK_BITS)
+        return certificate_by_hand(names, weak, _authority())
+    key = ec.generate_private_key(ec.SECP256R1())
+    return certificate_by_hand(names, key, _authority(), ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 def certificate_by_hand(

@@ -19,7 +19,8 @@ from .served import Handler, How, Served
 Listening = Literal["open", "refuse", "blackhole"]
 """Whether a port accepts; answers every attempt by RST; or drops every attempt without a word."""
 
-BACKLOG = 512
+BACKLOG = 4096
+"""As much as Linux allows unless told otherwise: a thousand clients may come at once."""
 SEND_BUFFER = 212 << 10
 """What the kernel holds of an answer, in bytes (Linux doubles it). Left alone it grows to some MiB,
 which a CPU's cache doesn't hold: measured, a large blob then takes a third more CPU, and longer."""
