@@ -244,7 +244,8 @@ class Registry(Door):
             return script
         asked = Asked.live(request, facts, exchange.connection, lambda: self._subject(request))
         setting = self.setting(request, facts, asked)
-        for rule in meant:
+        # All are asked before one acts: conditions are about what was when the request came.
+        for rule in [rule for rule in meant if rule.means(setting)]:
             script, fired = rule.apply(script, setting, honest=self.topology.honest)
             if fired:
                 exchange.rules.append(f"{rule.id} {rule.words}")

@@ -211,19 +211,20 @@ class Rule(Verbs):
 
     # acting
 
+    def means(self, setting: f.Setting) -> bool:
+        """Whether a request is meant, by its target and by every condition but chance."""
+        return (
+            self.target.matches(setting.asked.facts)
+            and self.when.accepts(setting.asked)
+            and self.when.holds(setting.around, self.target)
+        )
+
     def apply(self, script: Script, setting: f.Setting, *, honest: bool) -> tuple[Script, bool]:
-        """Edit a script where the rule fires; return it and whether it fired.
+        """Edit the answer to a request that is meant; return it and whether the rule fired.
 
         In an honest world the rule counts and fires as ever, and changes nothing.
         """
-        asked = setting.asked
-        if not (
-            self.target.matches(asked.facts)
-            and self.when.accepts(asked)
-            and self.when.holds(setting.around, self.target)
-        ):
-            return script, False
-        scope = self._scope_of(asked)
+        scope = self._scope_of(setting.asked)
         # Where a fault depends on the number of its request, two requests take turns.
         numbered = any(getattr(fault, "numbered", False) for fault in self.edits)
         with self._turn if numbered else nullcontext():

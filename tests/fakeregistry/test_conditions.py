@@ -315,6 +315,14 @@ def test_after_rule_by_handle_name_and_across_registries(registries: Registries)
     assert (status(origin), status(mirror)) == (404, 418)
 
 
+def test_after_rule_is_about_later_requests(registry: Registry) -> None:
+    registry.add(an_image())
+    first = registry.on(manifest()).once().status(503)
+    registry.on(manifest(), after_rule=first).once().status(500)
+
+    assert [status(registry) for _ in range(3)] == [503, 500, 200]
+
+
 def test_a_name_that_nobody_has_is_told(registry: Registry) -> None:
     registry.add(an_image())
     registry.on(manifest(), after_rule="tpyo").status(404)
