@@ -17,6 +17,7 @@ from reference.collect import Stored, reachable
 from reference.descriptors import hasher_for
 from reference.errors import PullError
 from reference.rootfs import remove_tree
+from reference.snapshots import NATIVE, Snapshots
 from reference.store import disk
 
 if TYPE_CHECKING:
@@ -97,24 +98,28 @@ class Checker:
     def discarded(self, image: Stored) -> bool:
         """Whether the layers may be gone: their files are unpacked, and nobody wants the blobs."""
         assert image.config is not None
-        unpacked = self.local.unpacked.path(image.config.diff_ids).is_dir()
-        return unpacked and self.local.config.discard_unpacked_layers
+        if not self.local.config.discard_unpacked_layers:
+            return False
+        return any(each.has(image.config.diff_ids) for each in self.local.snapshotters.values())
 
     # Snapshots.
 
     def snapshots(self) -> Iterator[Problem]:
         """Snapshots that aren't what their layers make; without the layers nobody can tell."""
         targets = (record.target for record in self.local.records.list())
-        seen = set()
+        seen: set[Path] = set()
         for image in reachable(self.local, targets).images.values():
-            if image.config is None:
-                continue
-            folder = self.local.unpacked.path(image.config.diff_ids)
-            if folder in seen or not folder.is_dir() or not self.complete(image):
-                continue
-            seen.add(folder)
-            for name in self.differences(image, folder):
-                yield Problem(f"snapshot {folder.name}: {name} isn't as unpacked", folder=folder)
+            for unpacked in self.local.snapshotters.values():
+                if image.config is None or not unpacked.has(image.config.diff_ids):
+                    continue
+                folder = unpacked.path(image.config.diff_ids)
+                if folder in seen or not self.complete(image):
+                    continue
+                seen.add(folder)
+                for name in self.differences(image, unpacked):
+                    yield Problem(
+                        f"snapshot {folder.name}: {name} isn't as unpacked", folder=folder
+                    )
 
     def complete(self, image: Stored) -> bool:
         """Whether every layer is here and whole."""
@@ -124,13 +129,13 @@ class Checker:
             for layer in image.manifest.layers
         )
 
-    def differences(self, image: Stored, folder: Path) -> list[str]:
+    def differences(self, image: Stored, unpacked: Snapshots) -> list[str]:
         """The first name that differs from what the layers make, or none."""
         assert image.config is not None
-        unpacked = self.local.unpacked
-        with unpacked.making() as made:
+        plain = self.local.snapshotter(NATIVE)
+        with plain.making() as made:
             try:
-                unpacked.apply(
+                plain.apply(
                     made,
                     self.local.content,
                     image.manifest,
@@ -140,8 +145,8 @@ class Checker:
                 )
             except PullError as error:
                 return [f"it can't be compared ({error}), so all of it"]
-            with disk(f"cannot read {folder}"):
-                return list(_differences(made, folder, "/"))[:1]
+            with unpacked.view(image.config.diff_ids) as tree, disk(f"cannot read {tree}"):
+                return list(_differences(made, tree, "/"))[:1]
 
 
 def _differences(right: Path, other: Path, name: str) -> Iterator[str]:

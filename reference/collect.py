@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from reference.descriptors import Descriptor
 from reference.errors import PullError
 from reference.manifests import ImageConfig, Index, Manifest
-from reference.rootfs import remove_tree
 from reference.store import disk
 
 if TYPE_CHECKING:
@@ -103,10 +102,13 @@ class Collector:
         for path in store.partial():
             freed += self.remove_partial(path)
             partial += 1
-        folders = [path for path in self.local.unpacked.folders() if path not in snapshots]
-        for folder in folders:
-            remove_tree(folder)
-        return Collected(blobs, len(folders), partial, freed)
+        removed = 0
+        for snapshotter in self.local.snapshotters.values():
+            for folder in snapshotter.folders():
+                if folder not in snapshots:
+                    snapshotter.remove(folder)
+                    removed += 1
+        return Collected(blobs, removed, partial, freed)
 
     def needed(self, found: Reachable) -> tuple[set[str], set[Path]]:
         """The digests and the snapshots that stay."""
@@ -116,9 +118,9 @@ class Collector:
             content.add(image.manifest.config.digest)
             unpacked = False
             if image.config is not None:
-                folder = self.local.unpacked.path(image.config.diff_ids)
-                snapshots.add(folder)
-                unpacked = folder.is_dir()
+                for each in self.local.snapshotters.values():
+                    snapshots.update(each.folders_of(image.config.diff_ids))
+                    unpacked = unpacked or each.has(image.config.diff_ids)
             if not (unpacked and self.local.config.discard_unpacked_layers):
                 content.update(layer.digest for layer in image.manifest.layers)
         return content, snapshots

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,9 @@ class IntoFolder(Snapshots):
         config: ImageConfig,
         wait: Callable[[Descriptor], None],
         check: Callable[[], None],
-    ) -> Path:
+    ) -> None:
         """Apply the layers to the folder; whoever made it removes it when this fails."""
         self.apply(self.into, store, manifest, config, wait, check)
-        return self.into
 
 
 def config_of(arguments: argparse.Namespace) -> Config:
@@ -141,7 +140,7 @@ def inspect(root: Path, name: str, platform: str | None) -> None:
         raise StoreError(f"no image {name}")
     found = puller.here(name, platform)
     config = puller.manifests().config(puller.read(found.manifest.config), found.manifest)
-    snapshot = puller.unpacked.path(config.diff_ids)
+    made = [each for each in puller.snapshotters.values() if each.has(config.diff_ids)]
     document = {
         "name": record.name,
         "names": [each.name for each in puller.records.list() if each.target == record.target],
@@ -152,7 +151,9 @@ def inspect(root: Path, name: str, platform: str | None) -> None:
         "imageId": found.manifest.config.digest,
         "manifest": found.descriptor.to_json(),
         "layers": [layer.to_json() for layer in found.manifest.layers],
-        "rootfs": str(snapshot) if snapshot.is_dir() else None,
+        "snapshots": {
+            each.name: [asdict(mount) for mount in each.mounts(config.diff_ids)] for each in made
+        },
         "config": config.platform,
     }
     _result(json.dumps(document, indent=2))

@@ -83,6 +83,10 @@ class Config:
     timeout: float | None = None
     """Longest time for a whole pull; None is no limit."""
 
+    snapshotter: str = "native"
+    """What unpacked images are kept in: ``native`` (a folder each), or ``overlayfs``."""
+    runtimes: Mapping[str, str] = field(default_factory=dict)
+    """Runtime handler to its snapshotter; "" is the default one."""
     discard_unpacked_layers: bool = False
     """Keep no layer of an image that is unpacked: its files are there, its blobs can be fetched."""
 
@@ -129,5 +133,7 @@ class Request:
     auth: AuthConfig | None = None
     platform: str | None = None
     """``os/architecture[/variant]``; None is `Config.platform`, or this machine."""
+    runtime_handler: str = ""
+    """The runtime that the image is for, which may have a snapshotter of its own."""
     unpack: bool = True
     """Apply the layers too; False only fills the store."""

@@ -51,6 +51,8 @@ from reference.pull import Puller
 from reference.snapshots import chain_id
 
 _Code = grpc.StatusCode
+RUNTIME_HANDLER = "io.containerd.cri.runtime-handler"
+"""The annotation of a pod's sandbox that names its runtime."""
 UNAVAILABLE = "RegistryUnavailable"
 """How a kubelet recognises a registry that can't be reached."""
 WORKERS = 64
@@ -92,13 +94,12 @@ class ImageService:
         cancellation = Cancellation()
         if not context.add_callback(cancellation.cancel):
             cancellation.cancel()
-        pulled = self.puller.pull(
-            Request(
-                request.image.image,
-                auth=auth_of(request.auth) if request.HasField("auth") else None,
-            ),
-            cancellation=cancellation,
+        pull = Request(
+            request.image.image,
+            auth=auth_of(request.auth) if request.HasField("auth") else None,
+            runtime_handler=handler_of(request),
         )
+        pulled = self.puller.pull(pull, cancellation=cancellation)
         return message("PullImageResponse")(image_ref=pulled.image_id)
 
     def ImageStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -141,7 +142,7 @@ class ImageService:
 
     def ImageFsInfo(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """What unpacked images take of the disk."""
-        folder = self.puller.root / "snapshots"
+        folder = self.puller.unpacked.root
         used, inodes = usage(folder)
         answer = message("ImageFsInfoResponse")()
         answer.image_filesystems.add(
@@ -213,6 +214,14 @@ class RuntimeService:
                 type=kind, reason="ImagesOnly", message="refpull serves images, not containers"
             )
         return answer
+
+
+def handler_of(request: Any) -> str:
+    """The runtime that the image is for: only a pod has one (MISC-01, MISC-02, MISC-04)."""
+    if not request.HasField("sandbox_config"):
+        return ""
+    annotated = request.sandbox_config.annotations.get(RUNTIME_HANDLER, "")
+    return str(request.image.runtime_handler or annotated)
 
 
 def auth_of(auth: Any) -> AuthConfig:

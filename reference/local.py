@@ -11,7 +11,7 @@ from reference.check import Checker, Problem
 from reference.collect import Collected, Collector
 from reference.config import Config
 from reference.descriptors import Descriptor
-from reference.errors import ManifestError, StoreError
+from reference.errors import ConfigError, ManifestError, StoreError
 from reference.images import Image, ImageStore
 from reference.layers import LayerApplier
 from reference.layout import LayoutWriter
@@ -19,6 +19,7 @@ from reference.leases import Leases
 from reference.manifests import Manifest, Manifests
 from reference.names import Names
 from reference.output import fresh_directory
+from reference.overlay import OverlaySnapshots
 from reference.platforms import Platform, PlatformMatcher
 from reference.snapshots import Snapshots
 from reference.store import Store
@@ -44,6 +45,7 @@ class Local:
     store = Store
     layers = LayerApplier
     snapshots = Snapshots
+    overlay = OverlaySnapshots
     images = ImageStore
     layout = LayoutWriter
     leases = Leases
@@ -55,8 +57,19 @@ class Local:
         self.root = root
         self.content = self.store(root)
         self.records = self.images(root)
-        self.unpacked = self.snapshots(root, self.layers)
+        self.snapshotters: dict[str, Snapshots] = {
+            each.name: each(root, self.layers) for each in (self.snapshots, self.overlay)
+        }
+        self.unpacked = self.snapshotter(config.snapshotter)
         self.lease = self.leases(root)
+
+    def snapshotter(self, name: str) -> Snapshots:
+        """The snapshotter of that name."""
+        try:
+            return self.snapshotters[name]
+        except KeyError:
+            known = ", ".join(self.snapshotters)
+            raise ConfigError(f"no snapshotter is called {name!r}: there are {known}") from None
 
     def status(self, reference: str) -> Image | None:
         """The record of an image, by a name as a user types it or by its id; None without one."""

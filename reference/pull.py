@@ -20,7 +20,7 @@ from reference.auth import Authorizer
 from reference.config import Request
 from reference.descriptors import SCHEMA1_TYPES, Descriptor
 from reference.downloads import Downloads
-from reference.errors import Cancelled, NoMatchingPlatform
+from reference.errors import Cancelled, ConfigError, NoMatchingPlatform
 from reference.fetch import Fetcher
 from reference.hosts import Host, Hosts
 from reference.leases import InUseError, at_once
@@ -32,6 +32,7 @@ from reference.progress import Cancellation, ProgressReporter
 from reference.remote import Remote
 from reference.resolve import Resolved, Resolver
 from reference.schema1 import Schema1Converter
+from reference.snapshots import Snapshots
 from reference.transport import Transport
 
 
@@ -52,7 +53,7 @@ class Pulled:
     repo_digest: str
     """Empty for schema 1 by tag: the converted manifest's digest means nothing to a registry."""
     rootfs: Path | None = None
-    """Where the layers were applied; None for a pull that only fetches."""
+    """The tree of all layers; None for a pull that only fetches, and for a tree to be mounted."""
 
 
 class Puller(Local):
@@ -71,6 +72,7 @@ class Puller(Local):
     def pull(self, request: Request, *, cancellation: Cancellation | None = None) -> Pulled:
         """Pull one image. Raises PullError; `cancellation` ends it from another thread."""
         name = self.names().parse(request.image)
+        self.unpacker(request)  # a runtime that nobody knows is refused before any request
         matcher = self.platforms(self.platform(request.platform))
         hosts = self.hosts(self.config)
         candidates = hosts.of(name.domain)
@@ -95,7 +97,7 @@ class Puller(Local):
             rootfs = self.fetch_and_unpack(found, matcher, fetcher, request)
             cancellation.check()
             pulled = self.record(name, found, rootfs, schema1=schema1)
-        if self.config.discard_unpacked_layers and rootfs is not None:
+        if self.config.discard_unpacked_layers and request.unpack:
             with suppress(InUseError):  # then whoever pulls last does it
                 self.collect(at_once)
         return pulled
@@ -159,20 +161,32 @@ class Puller(Local):
         manifest = found.manifest
         if request.unpack and self.config.discard_unpacked_layers:
             fetcher.fetch(manifest.config)
-            done = self.unpacked.path(self.read_config(found, matcher).diff_ids)
-            if done.is_dir():
-                return done
+            diff_ids = self.read_config(found, matcher).diff_ids
+            if self.unpacker(request).has(diff_ids):
+                return self.unpacker(request).rootfs(diff_ids)
         with self.concurrent(fetcher) as downloads:
             downloads.start((manifest.config, *manifest.layers))
             downloads.wait(manifest.config)
             config = self.read_config(found, matcher)
             rootfs = None
             if request.unpack:
-                rootfs = self.unpacked.prepare(
+                unpacker = self.unpacker(request)
+                unpacker.prepare(
                     self.content, manifest, config, downloads.wait, fetcher.cancellation.check
                 )
+                rootfs = unpacker.rootfs(config.diff_ids)
             downloads.wait_all()
         return rootfs
+
+    def unpacker(self, request: Request) -> Snapshots:
+        """The snapshotter of the runtime that the image is for (MISC-01 to MISC-03)."""
+        if not request.runtime_handler:
+            return self.unpacked
+        try:
+            name = self.config.runtimes[request.runtime_handler]
+        except KeyError:
+            raise ConfigError(f"no runtime is called {request.runtime_handler!r}") from None
+        return self.snapshotter(name) if name else self.unpacked
 
     def read_config(self, found: Found, matcher: PlatformMatcher) -> ImageConfig:
         """The config; of an index's entry without a platform it must say that it fits (IDX-07)."""

@@ -49,8 +49,16 @@ def with_plugin(config: Config, plugin: Section) -> Config:
             changes["max_concurrent_downloads"] = section.whole("max_concurrent_downloads")
         if "image_pull_progress_timeout" in section.table:
             changes["progress_timeout"] = section.duration("image_pull_progress_timeout")
+        if "snapshotter" in section.table:
+            changes["snapshotter"] = section.text("snapshotter")
         if "discard_unpacked_layers" in section.table:
             changes["discard_unpacked_layers"] = section.flag("discard_unpacked_layers")
+    runtimes = {
+        name: runtime.text("snapshotter")
+        for table in (images[1].section("runtimes"), plugin.section("runtime_platforms"))
+        for name, runtime in table.sections()
+    }
+    changes["runtimes"] = {**config.runtimes, **runtimes}
     return with_registry(replace(config, **changes), plugin.section("registry"))
 
 

@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from reference.descriptors import Descriptor, digest_of
@@ -22,6 +23,7 @@ from reference.manifests import ImageConfig, Manifest
 from reference.rootfs import remove_tree
 from reference.store import Store, disk
 
+NATIVE = "native"
 _NEW = ".new-"
 EMPTY_CHAIN = digest_of(b"")
 """Stands for the chain id of no layers at all, which has none."""
@@ -35,23 +37,61 @@ def chain_id(diff_ids: Sequence[str]) -> str:
     return chain
 
 
+@dataclass(frozen=True)
+class Mount:
+    """How a snapshot is made visible, in the words of mount(2) (containerd `core/mount`)."""
+
+    type: str
+    source: str
+    options: tuple[str, ...]
+
+
 class Snapshots:
     """The unpacked images under one root."""
 
+    name = NATIVE
+    """How configurations call it."""
+    folder = "snapshots"
+
     def __init__(self, root: Path, layers: type[LayerApplier]) -> None:
         self.layers = layers
-        self._folder = root / "snapshots"
+        self.root = root / self.folder
         with disk(f"cannot set up snapshots in {root}"):
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, diff_ids: Sequence[str]) -> Path:
-        """Where the image with these layers is, or would be."""
-        return self._folder / chain_id(diff_ids).replace(":", "-")
+        """Where the snapshot with these layers is, or would be."""
+        return self.root / chain_id(diff_ids).replace(":", "-")
+
+    def has(self, diff_ids: Sequence[str]) -> bool:
+        """Whether the image with these layers is unpacked."""
+        return all(folder.is_dir() for folder in self.folders_of(diff_ids))
+
+    def folders_of(self, diff_ids: Sequence[str]) -> list[Path]:
+        """Every folder that the image is made of."""
+        return [self.path(diff_ids)]
+
+    def rootfs(self, diff_ids: Sequence[str]) -> Path | None:
+        """The image's tree where it is one folder; None where it has to be mounted."""
+        return self.path(diff_ids)
+
+    def mounts(self, diff_ids: Sequence[str]) -> list[Mount]:
+        """How the image is mounted."""
+        return [Mount("bind", str(self.path(diff_ids)), ("rbind", "ro"))]
+
+    @contextmanager
+    def view(self, diff_ids: Sequence[str]) -> Iterator[Path]:
+        """The image as one tree, for as long as the block lasts."""
+        yield self.path(diff_ids)
 
     def folders(self) -> list[Path]:
         """Every folder, those that a killed pull left half unpacked too."""
         with disk("cannot list the snapshots"):
-            return sorted(self._folder.iterdir())
+            return sorted(self.root.iterdir())
+
+    def remove(self, folder: Path) -> None:
+        """Remove one of `folders`; nobody may be using it."""
+        remove_tree(folder)
 
     def prepare(
         self,
@@ -60,7 +100,7 @@ class Snapshots:
         config: ImageConfig,
         wait: Callable[[Descriptor], None],
         check: Callable[[], None],
-    ) -> Path:
+    ) -> None:
         """Have the image unpacked; `wait` returns when a layer's blob is in the store.
 
         `check` is called often and may raise, to stop at once. A folder that isn't complete is
@@ -68,21 +108,20 @@ class Snapshots:
         """
         target = self.path(config.diff_ids)
         if target.is_dir():
-            return target
+            return
         with self.making() as made:
             self.apply(made, store, manifest, config, wait, check)
             # Another pull of the same image may have been faster: its folder is as good.
             with disk(f"cannot publish {target}"), suppress(FileExistsError):
                 self.publish(made, target)
-        return target
 
     @contextmanager
     def making(self) -> Iterator[Path]:
         """A new folder, locked while it is being filled, and removed unless it got its name."""
-        with ExitStack() as stack, disk(f"cannot make a folder in {self._folder}"):
+        with ExitStack() as stack, disk(f"cannot make a folder in {self.root}"):
             self.sweep()
             while True:
-                made = Path(tempfile.mkdtemp(prefix=_NEW, dir=self._folder))
+                made = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.root))
                 lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
                 stack.callback(os.close, lock)
                 stack.callback(remove_tree, made)
@@ -96,7 +135,7 @@ class Snapshots:
 
     def sweep(self) -> None:
         """Remove what pulls that were killed left half unpacked; locked ones are under way."""
-        for left in self._folder.glob(f"{_NEW}*"):
+        for left in self.root.glob(f"{_NEW}*"):
             with suppress(FileNotFoundError, BlockingIOError):
                 lock = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
                 try:

@@ -72,8 +72,8 @@ class ReferencePuller:
             return None
         manifest = puller.here(image, request.platform).manifest
         config = puller.manifests().config(puller.read(manifest.config), manifest)
-        path = puller.unpacked.path(config.diff_ids)
-        return path if path.is_dir() else None
+        unpacked = puller.unpacked
+        return unpacked.rootfs(config.diff_ids) if unpacked.has(config.diff_ids) else None
 
     def _puller(self, request: PullRequest) -> Puller:
         root = request.store / "root"
