@@ -23,6 +23,7 @@ from fakeregistry import (
     an_image,
     blob,
 )
+from fakeregistry.content.trees import of_every_kind, replacements, whiteout_orders
 from reference.check import _differences
 from reference.config import Config, Request
 from reference.errors import ConfigError, DiffIDMismatch, PullError, StoreError
@@ -109,6 +110,22 @@ def test_the_mounted_layers_are_the_tree_that_the_native_one_makes(
         assert (merged / "also").stat().st_ino == (merged / "linked").stat().st_ino
     assert puller.check() == []
     assert not [name for name in os.listdir(puller.unpacked.root) if name.startswith(".")]
+
+
+ODD = {**whiteout_orders(), "replacements": replacements(), "kinds": (of_every_kind(), TOP)}
+
+
+@pytest.mark.parametrize("name", sorted(ODD))
+def test_odd_trees_come_to_the_same(
+    registry: Registry, puller: Puller, tmp_path: Path, name: str
+) -> None:
+    image = registry.add(an_image(ODD[name], platform=AMD64))
+    puller.pull(Request(image.reference))
+    native = Puller(Config(platform=AMD64), tmp_path / "native")
+    tree = native.pull(Request(image.reference)).rootfs
+    assert tree is not None
+    with puller.unpacked.view(diff_ids(puller, image)) as merged:
+        assert list(_differences(tree, merged, "/")) == []
 
 
 def test_a_whiteout_is_kept_as_the_kernel_keeps_it(registry: Registry, puller: Puller) -> None:
