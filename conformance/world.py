@@ -101,6 +101,15 @@ class WorldRegistry:
         self.real.rules.remove(real)
         self._world.ended.append(real)
 
+    def kill_connections(self, how: str = "rst") -> int:
+        """A lie: end every connection that is idle now; an honest world leaves them alone."""
+        if self._world.honest:
+            return 0
+        ended = self.real.kill_connections(how)
+        words = f"{ended} idle connections of {self.real.name} end by {how}"
+        self._world.lies.append(Lie(words, "answer"))
+        return ended
+
     def requests(self, target: Target | None = None, **match: Any) -> list[Exchange]:
         """The exchanges with this registry so far, oldest first."""
         return list(self.real.requests(target, **match))
