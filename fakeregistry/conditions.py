@@ -60,8 +60,8 @@ class Conditions(Asking, total=False):
 
     `concurrency`: so many exchanges of the rule's target are under way, this one included.
     `bytes_sent_at_least`: body bytes that the registry has sent so far. `time_at_least`: seconds on
-    the registry's clock. `after_rule`: a rule (or its name) that has fired before. `chance`: 0 to 1;
-    who is lucky depends on the topology's seed, the rule and the request's number, and no more.
+    the registry's clock. `after_rule`: a rule (or its name) that has fired before. `chance`: from 0
+    to 1; who is lucky depends on the topology's seed, the rule and the request's number alone.
     """
 
     concurrency: int | None

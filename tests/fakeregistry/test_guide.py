@@ -77,11 +77,12 @@ def test_the_pytest_examples_pass(tmp_path: Path) -> None:
     done = run(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", ".")
 
     assert done.returncode == 0, done.stdout
-    assert "6 passed" in done.stdout
+    count = sum(block.count("\ndef test_") for block in map("\n".__add__, blocks("python")))
+    assert f"{count} passed" in done.stdout
 
 
 def test_the_scenario_is_sound(tmp_path: Path) -> None:
-    text, steps, content, doors = blocks("toml")
+    text, steps, content, doors, *others = blocks("toml")
     (tmp_path / "doors.toml").write_text(doors)
     (tmp_path / "content.toml").write_text(content)
     (tmp_path / "world.toml").write_text(text)
@@ -97,6 +98,9 @@ def test_the_scenario_is_sound(tmp_path: Path) -> None:
         "blackhole",
     ]
     assert len(load(tmp_path / "content.toml").images[0].layers) == 2
+    for number, other in enumerate(others):
+        (tmp_path / f"{number}.toml").write_text(other)
+        assert load(tmp_path / f"{number}.toml").images
 
 
 def test_the_commands_run(tmp_path: Path) -> None:
