@@ -26,7 +26,18 @@ __all__ = ["case_of", "load_cases", "named_cases"]
 UNLISTED = "SCENARIO-01"
 """What a file is judged by that names no requirement: the user's own expectation."""
 SLOW = frozenset(
-    {"stall_after", "delay_headers", "delay_first_byte", "drip", "throttle", "hold_open"}
+    {
+        "stall_after",
+        "delay_headers",
+        "delay_first_byte",
+        "drip",
+        "throttle",
+        "hold_open",
+        "half_close_after",
+        "accept_silence",
+        "tls_stall",
+        "blackhole_established",
+    }
 )
 """Faults that take their time."""
 
@@ -106,6 +117,7 @@ def _waits(scenario: Scenario) -> bool:
         if not (rule.name and rule.name in stopped)
         for fault in rule.faults
     )
+    slow = slow or any(part.listening == "blackhole" for part in scenario.registries)
     return slow or any(part.timeout or part.progress_timeout for part in scenario.pulls)
 
 

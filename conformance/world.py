@@ -295,7 +295,8 @@ class World:
         parts = []
         for name in sorted(self._known):
             real = self._known[name].real
-            parts.append(f"{name} tls={real.tls!r} auth={_auth_words(real.auth)}")
+            at = "" if real.address == "127.0.0.1" else f" at={real.address}"
+            parts.append(f"{name} tls={real.tls!r} auth={_auth_words(real.auth)}{at}")
         parts += [f"{name} given {rule.words}" for name, rule in self.circumstances]
         for name, image in self.placed:
             spec = image.spec
