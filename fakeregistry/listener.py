@@ -7,6 +7,7 @@ down. TLS is wrapped in the connection's thread, so that a silent client blocks 
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import struct
@@ -24,6 +25,10 @@ BACKLOG = 4096
 SEND_BUFFER = 212 << 10
 """What the kernel holds of an answer, in bytes (Linux doubles it). Left alone it grows to some MiB,
 which a CPU's cache doesn't hold: measured, a large blob then takes a third more CPU, and longer."""
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
+"""What keeps a connection from being accepted now, and not for ever."""
+_BREATH = 50
+"""How long to wait then, in milliseconds."""
 _SO_MEMINFO = 55
 _DROPS = 8
 """Where Linux counts what a socket dropped (linux/sock_diag.h)."""
@@ -166,15 +171,25 @@ class Listener:
         while True:
             try:
                 sock, peer = mine.accept()
-            except OSError:
-                return
+            except OSError as problem:
+                if self._accepting is None or problem.errno not in _PASSING:
+                    return
+                # Clients keep more connections than there may be: those in the queue wait.
+                select.poll().poll(_BREATH)
+                continue
             if self._accepting is None or not self._handler.may_connect():
                 sock.close()
                 continue
             served = Served(sock, self._handler, f"{peer[0]}:{peer[1]}", self._forget)
             with self._lock:
                 self._served.add(served)
-            served.thread.start()
+                try:
+                    served.thread.start()
+                except RuntimeError:
+                    # No more threads: like no more descriptors, but it is accepted by now.
+                    self._served.discard(served)
+                    sock.close()
+                    self._handler.journal.close(served.record, "no thread for it")
 
     def _standing(self) -> list[Served]:
         with self._lock:

@@ -2,6 +2,8 @@
 
 import math
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -145,6 +147,34 @@ def test_patience_can_be_changed_while_somebody_waits(registry) -> None:
     assert registry.head_timeout == 60
     with pytest.raises(ValueError, match="more than 0"):
         registry.head_timeout = 0
+
+
+GREEDY = """
+import resource, socket
+from fakeregistry import Registries
+
+with Registries() as registries:
+    port = registries.registry().port
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    many = []
+    try:
+        while len(many) < 100:
+            many.append(socket.create_connection(("127.0.0.1", port), 5))
+    except OSError as problem:
+        print(problem.strerror)
+    for each in many:
+        each.close()
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.sendall(b"GET /v2/ HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+        print(sock.recv(15))
+"""
+
+
+def test_a_registry_outlives_more_clients_than_descriptors() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GREEDY], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.splitlines() == ["Too many open files", "b'HTTP/1.1 200 OK'"], done.stderr
 
 
 def test_one_thread_watches_over_all() -> None:
