@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-SUITE = ("-e", ".[cri,fast]")
+SUITE = ("-e", ".[cri,encrypted,fast]")
 OCI_SUITE = "github.com/opencontainers/distribution-spec/conformance"
 OCI_SUITE_VERSION = "v0.0.0-20260831232431-97274622c111"
 

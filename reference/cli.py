@@ -89,6 +89,15 @@ def parser() -> argparse.ArgumentParser:
     reach.add_argument("--user", metavar="NAME", help="with --password-stdin")
     reach.add_argument("--password-stdin", action="store_true", help="read the password")
 
+    out.add_argument(
+        "--decryption-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a private key for encrypted layers, or a folder of them (may be repeated)",
+    )
+
     limits = pull.add_argument_group("limits")
     limits.add_argument(
         "--progress-timeout",

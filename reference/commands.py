@@ -15,7 +15,6 @@ from reference.config import AuthConfig, Config, Request, TLSConfig
 from reference.descriptors import Descriptor, is_digest
 from reference.errors import PullError, StoreError
 from reference.images import ImageStore
-from reference.layers import LayerApplier
 from reference.manifests import ImageConfig, Manifest
 from reference.output import check_free, fresh_directory
 from reference.progress_bar import Bar, Board, watched
@@ -28,8 +27,8 @@ from reference.store import Store
 class IntoFolder(Snapshots):
     """Unpacks into a folder of the user's instead of one of the store's."""
 
-    def __init__(self, root: Path, layers: type[LayerApplier], folder: Path) -> None:
-        super().__init__(root, layers)
+    def __init__(self, puller: Puller, folder: Path) -> None:
+        super().__init__(puller.root, puller.layers, puller.config.decryption_keys)
         self.into = folder
 
     def prepare(
@@ -52,6 +51,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
         "timeout": arguments.timeout or None,
         "max_concurrent_downloads": arguments.max_concurrent_downloads,
         "platform": arguments.platform,
+        "decryption_keys": tuple(arguments.decryption_key) or None,
     }
     if arguments.ca or arguments.cert or arguments.skip_verify:
         given["tls"] = TLSConfig(arguments.ca, arguments.cert, arguments.key, arguments.skip_verify)
@@ -77,7 +77,7 @@ def pull(arguments: argparse.Namespace, root: Path, password: str) -> None:
         puller = watched(board)(config_of(arguments), root)
         if rootfs is not None:
             folder = stack.enter_context(fresh_directory(rootfs))
-            puller.unpacked = IntoFolder(root, puller.layers, folder)
+            puller.unpacked = IntoFolder(puller, folder)
         if not arguments.quiet and sys.stderr.isatty():
             with Bar(board, sys.stderr):
                 pulled = puller.pull(request)

@@ -85,6 +85,8 @@ class Config:
 
     snapshotter: str = "native"
     """What unpacked images are kept in: ``native`` (a folder each), or ``overlayfs``."""
+    decryption_keys: tuple[Path, ...] = ()
+    """Private keys for encrypted layers: files, or folders of files."""
     runtimes: Mapping[str, str] = field(default_factory=dict)
     """Runtime handler to its snapshotter; "" is the default one."""
     discard_unpacked_layers: bool = False

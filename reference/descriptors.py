@@ -39,6 +39,8 @@ SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 OCTET_STREAM = "application/octet-stream"
 
+ENCRYPTED = "+encrypted"
+"""What ocicrypt puts behind a layer's media type."""
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_INDEX})
 MANIFEST_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 SCHEMA1_TYPES = frozenset({SCHEMA1, SCHEMA1_SIGNED})
@@ -103,6 +105,11 @@ def is_layer_type(media_type: str) -> bool:
         DOCKER_FOREIGN_LAYER,
         DOCKER_FOREIGN_LAYER_GZIP,
     }
+
+
+def is_encrypted_type(media_type: str) -> bool:
+    """Whether a layer of this type can't be unpacked without a key (ENC-02)."""
+    return media_type.endswith(ENCRYPTED)
 
 
 def is_foreign_type(media_type: str) -> bool:

@@ -58,7 +58,8 @@ class Local:
         self.content = self.store(root)
         self.records = self.images(root)
         self.snapshotters: dict[str, Snapshots] = {
-            each.name: each(root, self.layers) for each in (self.snapshots, self.overlay)
+            each.name: each(root, self.layers, config.decryption_keys)
+            for each in (self.snapshots, self.overlay)
         }
         self.unpacked = self.snapshotter(config.snapshotter)
         self.lease = self.leases(root)

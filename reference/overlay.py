@@ -66,9 +66,8 @@ class OverlaySnapshots(Snapshots):
             wait(layer)
             with self.making() as made:
                 with self.upper(made, chain[:number]) as folder:
-                    self.layers(folder, check=check).apply(
-                        store.path(layer.digest), layer.media_type, config.diff_ids[number]
-                    )
+                    applier = self.layers(folder, check=check)
+                    self.apply_layer(applier, store, layer, config.diff_ids[number])
                 with disk(f"cannot publish {target}"), suppress(FileExistsError):
                     self.publish(made, target)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from reference.auth import Authorizer
 from reference.config import Request
-from reference.descriptors import SCHEMA1_TYPES, Descriptor
+from reference.descriptors import SCHEMA1_TYPES, Descriptor, is_encrypted_type
 from reference.downloads import Downloads
 from reference.errors import Cancelled, ConfigError, NoMatchingPlatform
 from reference.fetch import Fetcher
@@ -159,6 +159,8 @@ class Puller(Local):
     ) -> Path | None:
         """Fetch config and layers; apply each layer as soon as it and those below are there."""
         manifest = found.manifest
+        if request.unpack:
+            self.check_keys(manifest)
         if request.unpack and self.config.discard_unpacked_layers:
             fetcher.fetch(manifest.config)
             diff_ids = self.read_config(found, matcher).diff_ids
@@ -177,6 +179,13 @@ class Puller(Local):
                 rootfs = unpacker.rootfs(config.diff_ids)
             downloads.wait_all()
         return rootfs
+
+    def check_keys(self, manifest: Manifest) -> None:
+        """Refuse an encrypted image that nobody here may read, before its layers are fetched."""
+        if any(is_encrypted_type(layer.media_type) for layer in manifest.layers):
+            from reference.encryption import Keys
+
+            Keys(self.config.decryption_keys).check(manifest.layers)
 
     def unpacker(self, request: Request) -> Snapshots:
         """The snapshotter of the runtime that the image is for (MISC-01 to MISC-03)."""

@@ -13,6 +13,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ from reference.config import AuthConfig, Config, RegistryConfig, TLSConfig
 from reference.errors import ConfigError, one_line
 from reference.hostfile import parse_duration
 
+NODE = "node"
+"""The key model by which the keys of the machine decrypt."""
 PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images")
 
 
@@ -33,7 +36,9 @@ def load_config(path: Path, defaults: Config | None = None) -> Config:
     except ValueError as error:
         raise ConfigError(f"{path} isn't TOML: {one_line(str(error))}") from None
     config = defaults or Config()
-    plugins = Section(document, str(path)).section("plugins")
+    top = Section(document, str(path))
+    config = replace(config, decryption_keys=config.decryption_keys + key_paths(top))
+    plugins = top.section("plugins")
     for name in PLUGINS:
         if name in plugins.table:
             config = with_plugin(config, plugins.section(name))
@@ -58,8 +63,21 @@ def with_plugin(config: Config, plugin: Section) -> Config:
         for table in (images[1].section("runtimes"), plugin.section("runtime_platforms"))
         for name, runtime in table.sections()
     }
+    if plugin.section("image_decryption").text("key_model", NODE) != NODE:
+        changes["decryption_keys"] = ()  # keys of this machine are nobody's business then (ENC-01)
     changes["runtimes"] = {**config.runtimes, **runtimes}
     return with_registry(replace(config, **changes), plugin.section("registry"))
+
+
+def key_paths(top: Section) -> tuple[Path, ...]:
+    """Where ocicrypt's stream processors are told to find private keys."""
+    found = []
+    for _, processor in top.section("stream_processors").sections():
+        arguments = processor.texts("args")
+        found += [
+            Path(value) for name, value in pairwise(arguments) if name == "--decryption-keys-path"
+        ]
+    return tuple(dict.fromkeys(found))
 
 
 def with_registry(config: Config, registry: Section) -> Config:
@@ -142,9 +160,9 @@ class Section:
             raise ConfigError(f"{self.place}: {unknown[0]} is unknown: there are {known}")
         return self
 
-    def text(self, key: str) -> str:
-        """A string; "" where there is none."""
-        value = self.table.get(key, "")
+    def text(self, key: str, default: str = "") -> str:
+        """A string; the default where there is none."""
+        value = self.table.get(key, default)
         if not isinstance(value, str):
             raise self.wrong(key, "a string")
         return value

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reference.descriptors import Descriptor, digest_of
+from reference.descriptors import Descriptor, digest_of, is_encrypted_type
 from reference.layers import LayerApplier
 from reference.manifests import ImageConfig, Manifest
 from reference.rootfs import remove_tree
@@ -53,8 +53,9 @@ class Snapshots:
     """How configurations call it."""
     folder = "snapshots"
 
-    def __init__(self, root: Path, layers: type[LayerApplier]) -> None:
+    def __init__(self, root: Path, layers: type[LayerApplier], keys: Sequence[Path] = ()) -> None:
         self.layers = layers
+        self.keys = keys
         self.root = root / self.folder
         with disk(f"cannot set up snapshots in {root}"):
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -158,7 +159,19 @@ class Snapshots:
         for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
             wait(layer)
             check()
+            self.apply_layer(applier, store, layer, diff_id)
+
+    def apply_layer(
+        self, applier: LayerApplier, store: Store, layer: Descriptor, diff_id: str
+    ) -> None:
+        """Apply one layer, by one of our keys where it is encrypted."""
+        if not is_encrypted_type(layer.media_type):
             applier.apply(store.path(layer.digest), layer.media_type, diff_id)
+            return
+        from reference.encryption import Keys
+
+        with Keys(self.keys).opened(store.path(layer.digest), layer) as (blob, media_type):
+            applier.apply(blob, media_type, diff_id)
 
     def publish(self, made: Path, target: Path) -> None:
         """Give a complete folder its name; FileExistsError when there is one already."""

@@ -93,6 +93,7 @@ class ReferencePuller:
             headers=dict(request.headers),
             progress_interval_floor=self._floor,
             trust_env=False,
+            decryption_keys=request.decryption_keys,
             **{name: value for name, value in given.items() if value is not None},
         )
 

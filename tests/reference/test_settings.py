@@ -64,6 +64,29 @@ def test_hosts_credentials_and_tls_are_read(tmp_path: Path, plugin: str) -> None
     assert config.headers == {"User-Agent": ("one", "two")}
 
 
+@pytest.mark.parametrize("plugin", [SEED, LATER])
+def test_snapshotters_and_keys_are_read(tmp_path: Path, plugin: str) -> None:
+    text = f"""
+        [stream_processors."io.containerd.ocicrypt.decoder.v1.tar.gzip"]
+        args = ["--decryption-keys-path", "/etc/keys"]
+        [stream_processors."io.containerd.ocicrypt.decoder.v1.tar"]
+        args = ["--decryption-keys-path", "/etc/keys"]
+        [{plugin}.containerd]
+        snapshotter = "overlayfs"
+        [{plugin}.containerd.runtimes.kata]
+        runtime_type = "io.containerd.kata.v2"
+        snapshotter = "native"
+        [{plugin}.containerd.runtimes.runc]
+        [{plugin}.image_decryption]
+        key_model = "%s"
+        """
+    config = read(tmp_path, text % "node")
+    assert config.snapshotter == "overlayfs"
+    assert config.runtimes == {"kata": "native", "runc": ""}
+    assert config.decryption_keys == (Path("/etc/keys"),)
+    assert read(tmp_path, text % "").decryption_keys == ()
+
+
 def test_config_path_is_a_list_of_folders(tmp_path: Path) -> None:
     config = read(tmp_path, f'[{SEED}.registry]\nconfig_path = "/etc/a:/etc/b"')
     assert config.config_path == (Path("/etc/a"), Path("/etc/b"))
