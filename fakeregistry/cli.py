@@ -5,6 +5,7 @@ the user (a bad file, a port in use), said in one line per mistake.
 """
 
 import argparse
+import ipaddress
 import json
 import os
 import sys
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "serve",
         help="serve a scenario, an OCI layout or an empty registry until Ctrl-C",
         description="Serve a scenario, an OCI layout, or with neither an empty, honest registry "
-        "that takes pushes. Listens on 127.0.0.1 only.",
+        "that takes pushes. Listens on 127.0.0.1 only, unless --host says otherwise.",
     )
     what = command.add_mutually_exclusive_group()
     what.add_argument(
@@ -81,6 +82,19 @@ def _parser() -> argparse.ArgumentParser:
         type=_cap,
         metavar="N",
         help="answer 503 beyond so many requests (default: 2000 for FILE, else 100000)",
+    )
+    command.add_argument(
+        "--host",
+        type=_address,
+        metavar="ADDRESS",
+        help="listen on this address, such as 0.0.0.0: others than this machine get in",
+    )
+    command.add_argument(
+        "--keep",
+        type=_cap,
+        default=10_000,
+        metavar="N",
+        help="the journal keeps the newest N requests (default 10000)",
     )
     command.set_defaults(run=_serve)
 
@@ -127,6 +141,13 @@ def _cap(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 1 to 10000000")
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address") from None
+
+
 def _version() -> str:
     try:
         return version("pullproof")
@@ -145,6 +166,8 @@ def _serve(options: argparse.Namespace) -> int:
         layout=options.layout,
         request_cap=options.request_cap,
         as_json=options.json,
+        host=options.host or "",
+        keep=options.keep,
     )
     serve(scenario, chosen, sys.stdout)
     return 0

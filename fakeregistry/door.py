@@ -77,7 +77,7 @@ class Door(HTTPServer):
         """Listen; raises HTTPServerError where it already does, OSError where the port is taken."""
         if self._listener is not None:
             raise HTTPServerError("Server is already running")
-        listener = Listener(self, self.listen_host, self.port)
+        listener = Listener(self, self.topology.exposed or self.listen_host, self.port)
         self.port = listener.port
         self._listener = listener
         listener.start(self._listening)

@@ -1,8 +1,10 @@
 """Serves a world until it is told to stop, and tells scripts where (the ready file)."""
 
+import ipaddress
 import json
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -24,6 +26,10 @@ READY_VERSION = 1
 """Version of the ready file: raised when a key changes its meaning or goes."""
 
 
+_TRUSTED_CAP = 100_000
+"""How many requests an honest registry answers where nothing else is said."""
+
+
 class ServeError(Exception):
     """Serving can't begin. One line."""
 
@@ -39,6 +45,8 @@ class Options:
     ``layout``: an OCI layout to serve from the origin. ``request_cap``: so many requests, then 503
     to all; None: 2,000 for a scenario (a puller may run wild), 100,000 where none is given.
     ``as_json``: the first line of the output is the ready document, and no other follows.
+    ``host``: an address to listen on instead of loopback. ``keep``: the journal keeps so many
+    requests, the newest.
     """
 
     seed: str = "0"
@@ -49,6 +57,8 @@ class Options:
     layout: Path | None = None
     request_cap: int | None = None
     as_json: bool = False
+    host: str = ""
+    keep: int = 10_000
 
 
 def serve(scenario: Scenario | None, options: Options, out: TextIO) -> None:
@@ -81,10 +91,14 @@ def _serve(
         Registries(options.seed, salt=options.seed) as registries,
     ):
         _cap(registries, options.request_cap, trusted=scenario is None)
+        registries.journal.limit = options.keep
+        registries.exposed = options.host
         try:
             registries.registry("origin", options.port)
         except OSError as error:
-            raise ServeError(f"port {options.port}: {error.strerror}: choose another") from None
+            where = f"{options.host} port {options.port}".lstrip()
+            raise ServeError(f"{where}: {error.strerror}: choose another") from None
+        _warn(options.host)
         world = World(registries, scenario or EMPTY, layout=layout, honest=options.honest)
 
         def ready() -> dict[str, Any]:
@@ -120,7 +134,7 @@ def _cap(registries: Registries, asked: int | None, *, trusted: bool) -> None:
     """Set how much is served: people fill an honest registry, a puller under test may run wild."""
     if asked is None and not trusted:
         return
-    registries.request_cap = asked or registries.journal.limit
+    registries.request_cap = asked or _TRUSTED_CAP
     registries.connection_cap = 2 * registries.request_cap
 
 
@@ -205,9 +219,22 @@ def _announce(document: dict[str, Any], out: TextIO) -> None:
     print("ready; Ctrl-C ends", file=out, flush=True)
 
 
+def _warn(host: str) -> None:
+    """Say loudly where others than this machine can reach what is meant for tests."""
+    if host and not ipaddress.ip_address(host).is_loopback:
+        print(
+            f"fakeregistry: warning: listening on {host}, not on loopback alone: whoever reaches"
+            " this machine can read all that is served, and push",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def _summary(world: World, out: TextIO) -> None:
     registries = world.registries
-    print(f"{len(registries.journal)} requests", file=out)
+    journal = registries.journal
+    kept = f" (the newest {len(journal)} are in the journal)" if journal.forgotten else ""
+    print(f"{len(journal) + journal.forgotten} requests{kept}", file=out)
     for part, rule in world.rules.values():
         note = "" if rule.fired or part.bait else " (required, and never met)"
         print(f"  fired {rule.fired}: {part.target.registry}: {rule.words}{note}", file=out)

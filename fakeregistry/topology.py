@@ -28,7 +28,8 @@ class Registries:
     is called by `names["<name>-tls"]`, if there is one.
 
     `clock` is that of all registries: tokens, signed URLs and rate limits live by it. `honest`
-    makes every rule count and change nothing; `salt` is mixed into all that is added.
+    makes every rule count and change nothing; `salt` is mixed into all that is added. `exposed` is
+    an address that all listen on instead of loopback; names and URLs stay as they are.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Registries:
         self.names: dict[str, str] = dict(names or {})
         self.salt = salt
         self.honest = False
+        self.exposed = ""
         self.secrets = Secrets(seed)
         self.clock = Clock()
         self.journal = Journal(self.secrets)

@@ -51,6 +51,34 @@ def ended(process: subprocess.Popen[str], how: signal.Signals) -> tuple[int, str
     return process.returncode, out, err
 
 
+def test_serve_listens_on_loopback_alone_unless_told(tmp_path: Path) -> None:
+    with serving(tmp_path) as (ready, process):
+        port = int(ready["registries"]["origin"]["url"].rpartition(":")[2])
+        with pytest.raises(ConnectionRefusedError):
+            # Another address of this machine, which only a listener on all addresses answers.
+            socket.create_connection(("127.0.0.2", port), 5)
+        assert ended(process, signal.SIGTERM)[2] == ""
+    with serving(tmp_path, "--host", "0.0.0.0") as (ready, process):
+        port = int(ready["registries"]["origin"]["url"].rpartition(":")[2])
+        socket.create_connection(("127.0.0.2", port), 5).close()
+        err = ended(process, signal.SIGTERM)[2]
+    assert err.startswith("fakeregistry: warning: listening on 0.0.0.0, not on loopback alone")
+    assert len(err.splitlines()) == 1
+
+
+def test_serve_keeps_the_newest_requests_and_says_so(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.ndjson"
+    with serving(tmp_path, "--keep", "3", "--journal", str(journal)) as (ready, process):
+        with httpx.Client(base_url=ready["registries"]["origin"]["url"], trust_env=False) as client:
+            for number in range(5):
+                client.get(f"/v2/a/tags/list?n={number}")
+        code, out, _ = ended(process, signal.SIGTERM)
+    assert code == 0
+    assert "5 requests (the newest 3 are in the journal)" in out
+    targets = [json.loads(line)["target"] for line in journal.read_text().splitlines()]
+    assert targets == [f"/v2/a/tags/list?n={number}" for number in (2, 3, 4)]
+
+
 def test_serve_tells_scripts_what_they_need(tmp_path: Path) -> None:
     journal = tmp_path / "journal.ndjson"
 
