@@ -17,7 +17,6 @@ from conformance import seeds
 from conformance.contract import HostConfig
 from conformance.observers import LyingRule, Observer
 from fakeregistry import (
-    Auth,
     BearerAuth,
     Certificates,
     Credentials,
@@ -75,9 +74,11 @@ class WorldRegistry:
                 vars(value)["_realm"] = realm.real
         setattr(self.real, name, value)
 
-    def add(self, spec: Spec, name: str = "app/web", tag: str = "v1") -> Image:
-        """Place content, salted with the run's seed and the case's id."""
-        image = self.real.add(spec.salted(self._world.salt), name, tag)
+    def add(
+        self, spec: Spec, name: str = "app/web", tag: str = "v1", *, ns: str | None = None
+    ) -> Image:
+        """Place content, salted with the run's seed and the case's id; `ns`: of one upstream."""
+        image = self.real.add(spec.salted(self._world.salt), name, tag, ns=ns)
         self._world.placed.append((self.real.name, image))
         return image
 
@@ -296,7 +297,7 @@ class World:
         for name in sorted(self._known):
             real = self._known[name].real
             at = "" if real.address == "127.0.0.1" else f" at={real.address}"
-            parts.append(f"{name} tls={real.tls!r} auth={_auth_words(real.auth)}{at}")
+            parts.append(f"{name} tls={real.tls!r} auth={real.auth!r}{at}")
         parts += [f"{name} given {rule.words}" for name, rule in self.circumstances]
         for name, image in self.placed:
             spec = image.spec
@@ -313,18 +314,3 @@ class World:
         self.registries.close()
         for rule in self.ended:
             rule.gate.close()
-
-
-_CHANGING = frozenset({"_registry", "_credentials", "_grants", "_refresh_tokens", "_issued"})
-
-
-def _auth_words(auth: Auth | None) -> str:
-    """How a registry asks who is there, without what differs from run to run."""
-    if auth is None:
-        return "none"
-    words = []
-    for key, value in sorted(vars(auth).items()):
-        if key in _CHANGING or key in ("lock", "_refreshed"):
-            continue
-        words.append(f"{key.strip('_')}={getattr(value, 'name', value)!r}")
-    return f"{type(auth).__name__}({', '.join(words)})"

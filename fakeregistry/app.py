@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
+from .auth import Denial
 from .messages import Answer, Content, Facts, Headers, Kind, Reply, Request, error
 from .parts import held_back, serve
 from .pushes import Pushes
@@ -17,13 +20,15 @@ from .routes import Route, is_digest, route, valid_name
 from .storage import Storage
 
 API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
+ROOT = "/v2"
+_LINKS = frozenset({"Location", "Link"})
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 
 
 class Gatekeeper(Protocol):
     """What decides who may do what: see `tokens`."""
 
-    def deny(self, request: Request, repository: str | None, action: str) -> Reply | None:
+    def deny(self, request: Request, facts: Facts, action: str) -> Denial | None:
         """Return the refusal of a request, or None where it may pass."""
         ...
 
@@ -36,32 +41,83 @@ class TokenService(Protocol):
         ...
 
 
-class App:
-    """One registry's honest answers. Thread-safe: its only state is the storage and the tokens."""
+class SignedPaths(Protocol):
+    """What knows signed URLs: see `signed`."""
 
-    def __init__(self, storage: Storage, tokens: TokenService | None = None) -> None:
+    def refusal(self, request: Request) -> Reply | None:
+        """Return the refusal of a request for a signed path, or None where it may pass."""
+        ...
+
+
+class App:
+    """One registry's honest answers. Thread-safe: its only state is what it is given.
+
+    `root` is where the distribution API stands, else `/v2`. `upstreams` answer requests whose
+    query has their `ns`, as a mirror of several registries does.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        tokens: TokenService | None = None,
+        signed: SignedPaths | None = None,
+    ) -> None:
         self.storage = storage
         self.tokens = tokens
+        self.signed = signed
         self.auth: Gatekeeper | None = None
+        self.root = ROOT
+        self.upstreams: Mapping[str, App] = {}
         self._pushes = Pushes(storage)
 
     def answer(self, request: Request) -> Answer:
         """Answer a request, and say what it means."""
+        if self.root != ROOT:
+            return self._below(request)
+        return self._answer(request)
+
+    def _below(self, request: Request) -> Answer:
+        """Answer where the API stands elsewhere: links in answers lead there too."""
+        path = request.raw_path
+        if path.startswith(f"{self.root}/") or path == self.root:
+            _, question, query = request.target.partition("?")
+            inner = ROOT + path[len(self.root) :] + question + query
+            answer = self._answer(replace(request, target=inner))
+        elif path == ROOT or path.startswith(f"{ROOT}/"):
+            return Answer(error(404, "UNSUPPORTED", f"the API stands at {self.root}/"))
+        else:
+            return self._answer(request)
+        headers = tuple(
+            (name, value.replace(f"{ROOT}/", f"{self.root}/", 1) if name in _LINKS else value)
+            for name, value in answer.reply.headers
+        )
+        return replace(answer, reply=replace(answer.reply, headers=headers))
+
+    def _answer(self, request: Request) -> Answer:
         placed = self._placed(request)
         if placed is not None:
             return placed
         found = route(request.path)
         if found.endpoint == "token" and self.tokens is not None:
             return Answer(self.tokens.answer_token(request), Facts("token"))
-        if not request.path.startswith("/v2"):
+        if not request.path.startswith(ROOT):
             return Answer(error(404, "UNSUPPORTED", "nothing is served here"))
+        if self.upstreams and "ns=" in request.raw_query:
+            upstream = self.upstreams.get(request.argument("ns") or "")
+            if upstream is not None:
+                return upstream.answer_here(found, request, self.auth)
+        return self.answer_here(found, request, self.auth)
+
+    def answer_here(self, found: Route, request: Request, auth: Gatekeeper | None) -> Answer:
+        """Answer a request of the distribution API by what is stored here."""
         facts = self.facts(found)
-        if self.auth is not None:
-            refusal = self.auth.deny(request, found.repository or None, _action(request.method))
-            if refusal is not None:
+        if auth is not None:
+            denial = auth.deny(request, facts, _action(request.method))
+            if denial is not None:
+                refusal = denial.reply
                 return Answer(
                     Reply(refusal.status, (API_VERSION, *refusal.headers), refusal.body),
-                    Facts(facts.kind, facts.repository, facts.tag, facts.digest, denied=True),
+                    replace(facts, denied=True, problem=denial.problem),
                 )
         reply = self._reply(found, request)
         return Answer(
@@ -100,8 +156,18 @@ class App:
             return None
         kind: Kind = "foreign_url" if placed.kind == "foreign_url" else "redirect_target"
         facts = Facts(kind, None, None, placed.digest)
+        denial = None if self.auth is None else self.auth.deny(request, facts, "pull")
+        if denial is not None:
+            return Answer(denial.reply, replace(facts, denied=True, problem=denial.problem))
         if request.method not in ("GET", "HEAD"):
             return Answer(error(405, "UNSUPPORTED", "only GET and HEAD here"), facts)
+        if placed.location is not None:
+            status, location = placed.location
+            return Answer(Reply(status, (("Location", location),)), facts)
+        if placed.signed and self.signed is not None:
+            refusal = self.signed.refusal(request)
+            if refusal is not None:
+                return Answer(refusal, facts)
         headers: Headers = ()
         if placed.docker_digest and placed.digest is not None:
             headers = (("Docker-Content-Digest", placed.digest),)

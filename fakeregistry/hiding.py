@@ -92,6 +92,15 @@ class Hiding:
     def _text(self, text: str | None) -> str | None:
         return text if text is None else self._secrets.redact(text)[0]
 
+    def seen_over(self, scheme: Literal["http", "https"], *seen: Seen) -> list[SecretSeen]:
+        """Return what was seen as records of one request."""
+        found = []
+        for part in seen:
+            for name, where in part:
+                about = self._secrets.about(name)
+                found.append(SecretSeen(name, where, scheme, about.owner, about.kind))
+        return found
+
     def form(self, request: Request, facts: Facts) -> tuple[str | None, Seen]:
         """Hide the secrets in a form; None for any other body."""
         if not request.body:
@@ -101,8 +110,3 @@ class Hiding:
             return None, ()
         form, names = self._secrets.redact_form(request.body[:_FORM].decode("utf-8", "replace"))
         return form or None, tuple((name, "body") for name in names)
-
-
-def seen_over(scheme: Literal["http", "https"], *seen: Seen) -> list[SecretSeen]:
-    """Return what was seen as records of one request."""
-    return [SecretSeen(name, where, scheme) for part in seen for name, where in part]

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .exchange import Connection, Ended, Exchange, Times
-from .hiding import Hiding, seen_over
+from .hiding import Hiding
 from .messages import Facts, Headers, Kind, Request, header_of
 from .secrets import Secrets
 from .targets import Target
@@ -98,7 +98,7 @@ class Journal:
                 form=form,
                 facts=shown,
                 times=Times(self.now()),
-                secrets=seen_over(request.scheme, hidden.seen, in_target, in_form),
+                secrets=self._hiding.seen_over(request.scheme, hidden.seen, in_target, in_form),
             )
             if kept and self.limit > 0:
                 self._numbered += 1

@@ -23,6 +23,7 @@ Kind = Literal[
     "referrers",
     "redirect_target",
     "foreign_url",
+    "proxy",
     "other",
 ]
 KINDS: tuple[Kind, ...] = (
@@ -37,6 +38,7 @@ KINDS: tuple[Kind, ...] = (
     "referrers",
     "redirect_target",
     "foreign_url",
+    "proxy",
     "other",
 )
 
@@ -141,7 +143,8 @@ class Facts:
     """What a request means to the registry: the ground on which targets match.
 
     `digest` is what the request asks for or what its tag points at; None where nothing is there.
-    `denied` says that authentication refused the request.
+    `denied` says that authentication refused the request, and `problem` why: no_credentials,
+    wrong_credentials, expired_token, scope or no_right.
     """
 
     kind: Kind = "other"
@@ -149,6 +152,7 @@ class Facts:
     tag: str | None = None
     digest: str | None = None
     denied: bool = False
+    problem: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Unpack
 from urllib.parse import quote, urlsplit
 
-from .app import App
+from .app import ROOT, App
 from .asking import Asked
+from .auth import Auth, basic_credentials
 from .certificates import ServerCertificate
 from .conditions import Asking, Conditions
 from .content import Schema1Spec, Spec
 from .door import ADDRESS, HEAD_TIMEOUT, Door, check_address
 from .faults import Setting
+from .hosting import Hosting
 from .httplog import HTTPLog, Pair, as_http_request
 from .journal import Connection, Exchange, Journal
-from .messages import Facts, Reply, Request, error, header_of
+from .messages import Content, Facts, Reply, Request, error, header_of
 from .placed import Image, layers_of
 from .repeats import Repeats
 from .rules import Rule, When
 from .script import Script
+from .signed import SignedURLs, Terms
 from .storage import Manifest, Placed, Storage
 from .surroundings import Surroundings
 from .targets import ConnectionTarget, Target
 from .tokendesk import TokenDesk
-from .tokens import Auth, basic_credentials
 
 if TYPE_CHECKING:
     from .topology import Registries
@@ -53,8 +56,11 @@ class Registry(Door):
         self.rules: list[Rule] = []
         self._numbered = 0
         self.tls: ServerCertificate | None = None
+        self.canary = False
         self._tokens = TokenDesk(self)
-        self._app = App(self.storage, self._tokens)
+        self._signed = SignedURLs(name, topology.clock, topology.secrets)
+        self._app = App(self.storage, self._tokens, self._signed)
+        self._hosting = Hosting(self)
         self._repeats = Repeats(self._app)
         self._auth: Auth | None = None
         self._lock = threading.RLock()
@@ -99,46 +105,95 @@ class Registry(Door):
         """The token service of this registry, which other registries may name as their realm."""
         return self._tokens
 
-    def add(self, spec: Spec, name: str = "app/web", tag: str | None = "v1") -> Image:
+    @property
+    def prefix(self) -> str:
+        """The path where the distribution API stands: `/v2`, or another such as `/v2/mirror`."""
+        return self._app.root
+
+    @prefix.setter
+    def prefix(self, path: str) -> None:
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", path):
+            raise ValueError(f"prefix {path!r}: a path such as /v2/mirror")
+        self._app.root = path
+        self.storage.touch()
+
+    @property
+    def contacted(self) -> bool:
+        """Whether anybody has connected so far, with or without a request."""
+        return any(one.registry == self.name for one in self.journal.connections)
+
+    def add(
+        self, spec: Spec, name: str = "app/web", tag: str | None = "v1", *, ns: str | None = None
+    ) -> Image:
         """Serve an image or index under a name and a tag (None: only by its digest).
 
+        `ns`: only to who asks for this upstream (`?ns=docker.io`), as a mirror of several does.
         Layers with URLs on a registry of this topology are served there too.
         """
+        storage = self.storage if ns is None else self._upstream(ns)
         spec = spec.salted(self.topology.salt)
         if isinstance(spec, Schema1Spec):
             spec = spec.named(name, tag or "latest")
         for thing in spec.objects():
             if thing.kind == "blob":
-                self.storage.put_blob(name, thing.digest, thing.data)
+                storage.put_blob(name, thing.digest, thing.data)
                 if thing.role == "config":
-                    self.storage.mark_config(thing.digest)
+                    storage.mark_config(thing.digest)
             else:
                 manifest = Manifest(bytes(thing.data), thing.media_type, thing.digest)
                 last = tag if thing.digest == spec.digest else None
-                self.storage.put_manifest(name, manifest, last)
+                storage.put_manifest(name, manifest, last)
         for layer in layers_of(spec):
             for url in layer.urls:
                 self.topology.place_url(
                     url, Placed(layer.blob, layer.media_type, layer.digest, "foreign_url")
                 )
+        self.storage.touch()
         return Image(self, spec, name, tag)
+
+    def _upstream(self, ns: str) -> Storage:
+        """What is there of an upstream."""
+        known = self._app.upstreams
+        if ns not in known:
+            self._app.upstreams = {**known, ns: App(Storage())}
+        return self._app.upstreams[ns].storage
+
+    def _find(self, digest: str) -> Content | None:
+        for app in (self._app, *self._app.upstreams.values()):
+            found = app.storage.find(digest)
+            if found is not None:
+                return found
+        return None
 
     def foreign_url(self, name: str = "layer") -> str:
         """Return a URL on this registry for a layer's `urls`; `add` serves the layer there."""
         return self.url_for(f"/foreign/{quote(name)}")
 
-    def place(self, script: Script, path: str | None = None) -> str:
-        """Serve what a script serves at a signed path here, without auth; return the URL."""
+    def place(
+        self,
+        script: Script,
+        path: str | None = None,
+        terms: Terms | None = None,
+        *,
+        fresh: bool = True,
+    ) -> str:
+        """Serve what a script serves at a path of its own here, without auth; return the URL.
+
+        `terms`: by a signed URL that is only good so far; not `fresh`: the one given before.
+        """
         content = script.content
         data = content.data if content is not None else script.body
         media_type = header_of(script.headers, "content-type") or "application/octet-stream"
         digest = content.digest if content is not None else None
         if path is None:
             key = hashlib.sha256(f"{digest}{media_type}".encode() + bytes(b"" if digest else data))
-            path = f"/storage/{key.hexdigest()[:40]}"
+            path = f"/{'storage' if terms is None else 'signed'}/{key.hexdigest()[:40]}"
         named = header_of(script.headers, "docker-content-digest") is not None
-        placed = Placed(data, media_type, digest, docker_digest=named and digest is not None)
+        docker = named and digest is not None
+        placed = Placed(data, media_type, digest, docker_digest=docker, signed=terms is not None)
         self.storage.place(path.partition("?")[0], placed)
+        if terms is not None:
+            return self.url_for(self._signed.sign(path.partition("?")[0], terms, fresh=fresh))
         if "?" in path:
             return self.url_for(path)
         signature = hmac.new(self.topology.seed.encode(), path.encode(), hashlib.sha256)
@@ -185,6 +240,10 @@ class Registry(Door):
         with self._lock:
             self._numbered = 0
         self.storage.clear()
+        self._signed.clear()
+        self._app.upstreams = {}
+        self._app.root = ROOT
+        self.canary = False
         self.auth = None
         self.tls = None
         self.listening = "open"
@@ -259,7 +318,8 @@ class Registry(Door):
             request,
             place=self._place,
             facts=facts,
-            find=self.storage.find,
+            find=self._find,
+            host=self._hosting,
             clock=self.topology.clock,
             rules=self.topology.rule,
             kill=self.kill_connections,

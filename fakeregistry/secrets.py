@@ -32,12 +32,26 @@ _LIMIT = 8192
 
 @dataclass(frozen=True)
 class SecretSeen:
-    """A known secret in a request: whose, where (`header:Authorization`, `query`, `body`, `path`),
-    and over which scheme."""
+    """A known secret in a request: where (`header:Authorization`, `query`, `body`, `path`), and
+    over which scheme.
+
+    `owner` is the registry that it opens, `kind` what it is: password, bearer token, registry
+    token, identity token, refresh token, signed URL, or other.
+    """
 
     name: str
     where: str
     scheme: Literal["http", "https"]
+    owner: str = ""
+    kind: str = "other"
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a secret beside its name."""
+
+    owner: str
+    kind: str = "other"
 
 
 class Secrets:
@@ -52,21 +66,32 @@ class Secrets:
         self._key = os.urandom(16)
         self._lock = threading.Lock()
         self._names: dict[str, str] = {}
+        self._about: dict[str, About] = {}
         self._forms: dict[str, str] = {}
         self._suspects = re.compile("|".join(map(re.escape, _traces("canary-"))))
         self.known = 0
         """How many are known: what was redacted before another one came may hide less."""
 
-    def new(self, name: str) -> str:
-        """Return the secret of this name: the same text for the same seed and name."""
-        value = "canary-" + hmac.new(self._seed, name.encode(), hashlib.sha256).hexdigest()[:32]
-        return self.register(name, value)
+    def new(self, name: str, *, owner: str | None = None, kind: str = "other") -> str:
+        """Return the secret of this name: the same text for the same seed and name.
 
-    def register(self, name: str, value: str) -> str:
-        """Know a value as a secret from now on, and return it."""
+        `owner` is the registry that it opens, `kind` what it is: see `SecretSeen`.
+        """
+        value = "canary-" + hmac.new(self._seed, name.encode(), hashlib.sha256).hexdigest()[:32]
+        return self.register(name, value, owner=owner, kind=kind)
+
+    def register(
+        self, name: str, value: str, *, owner: str | None = None, kind: str = "other"
+    ) -> str:
+        """Know a value as a secret from now on, and return it.
+
+        Its owner, where nobody says, is the last word of the name: `password of origin`.
+        """
         if len(value) < 4:
             return value
         with self._lock:
+            if owner is not None or kind != "other" or name not in self._about:
+                self._about[name] = About(name.rpartition(" ")[2] if owner is None else owner, kind)
             if value not in self._names:
                 self._names[value] = name
                 if not _CANARY.fullmatch(value):
@@ -80,6 +105,10 @@ class Secrets:
         self._forms |= dict.fromkeys(forms, value)
         traces = sorted({self._suspects.pattern, *map(re.escape, {*forms, *_traces(value)})})
         self._suspects = re.compile("|".join(traces))
+
+    def about(self, name: str) -> About:
+        """What is known of the secret with this name."""
+        return self._about.get(name) or About(name.rpartition(" ")[2])
 
     def value(self, name: str) -> str | None:
         """Return the secret of a name, or None."""

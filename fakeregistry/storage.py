@@ -86,6 +86,11 @@ class Storage:
             self._taken.clear()
             self.version += 1
 
+    def touch(self) -> None:
+        """Let what was remembered of answers be forgotten."""
+        with self.lock:
+            self.version += 1
+
     def repositories(self) -> list[str]:
         """Return the names of the repositories, sorted."""
         with self.lock:
@@ -240,10 +245,16 @@ class Storage:
 
 @dataclass(frozen=True)
 class Placed:
-    """An object at a path of its own: the target of a redirect, or a layer's foreign URL."""
+    """An object at a path of its own: the target of a redirect, or a layer's foreign URL.
+
+    `signed`: only who has a signed URL gets it. `location`: no object, but a redirect further on,
+    with its status.
+    """
 
     data: Buffer
     media_type: str
     digest: str | None
     kind: str = "redirect_target"
     docker_digest: bool = False
+    signed: bool = False
+    location: tuple[int, str] | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .grants import PULL, granted, scope_text
 from .messages import Reply, Request, error
-from .tokens import BearerAuth, Scope, basic_credentials
+from .tokenanswers import filled, issued_text, named
+from .tokens import BearerAuth, basic_credentials
 
 if TYPE_CHECKING:
     from .registry import Registry
@@ -39,17 +40,18 @@ class TokenDesk:
         auth = self._auth(request.argument("service"))
         if auth is None:
             return error(400, "DENIED", "unknown service")
-        scopes = parse_scopes([value for key, value in request.query if key == "scope"])
         given = basic_credentials(request)
         if given is None:
             if not auth.anonymous or request.header("authorization") is not None:
                 return error(401, "UNAUTHORIZED", "authentication required")
-            scopes = frozenset(scope for scope in scopes if scope[1] == "pull")
         elif not auth.knows(*given):
             return error(401, "UNAUTHORIZED", "incorrect username or password")
-        offline = request.argument("offline_token") == "true" and given is not None
+        offline = request.argument("offline_token") == "true"
+        if offline and auth.offline_token is not None:
+            return error(auth.offline_token, "UNAUTHORIZED", "no refresh tokens are given here")
+        scopes = [value for key, value in request.query if key == "scope"]
         user = None if given is None else given[0]
-        return _token(auth, scopes, refresh=offline, user=user)
+        return _token(auth, scopes, user, refresh=offline and given is not None)
 
     def _post(self, request: Request) -> Reply:
         form = dict(request.form)
@@ -58,49 +60,57 @@ class TokenDesk:
             return _oauth_error("invalid_request", "unknown service")
         if not auth.post:
             return error(405, "UNSUPPORTED", "only GET here", headers={"Allow": "GET"})
-        scopes = parse_scopes([value for key, value in request.form if key == "scope"])
+        scopes = [value for key, value in request.form if key == "scope"]
+        offline = form.get("access_type") == "offline"
         match form.get("grant_type"):
             case "password":
-                if not auth.knows(form.get("username", ""), form.get("password", "")):
+                user = form.get("username", "")
+                if not auth.knows(user, form.get("password", "")):
                     return _oauth_error("invalid_grant", "incorrect username or password")
-                offline = form.get("access_type") == "offline"
-                user = form.get("username")
-                return _token(auth, scopes, refresh=offline, oauth=True, user=user)
+                return _token(auth, scopes, user, refresh=offline, oauth=True)
             case "refresh_token":
-                if not auth.knows_refresh(form.get("refresh_token", "")):
+                value = form.get("refresh_token", "")
+                owner = auth.refreshed_user(value)
+                if owner is None:
                     return _oauth_error("invalid_grant", "the refresh token is not valid")
-                user, kept = auth.credentials.username, form["refresh_token"]
-                return _token(auth, scopes, oauth=True, kept=kept, user=user)
+                # The very same one comes back, and only to who asks for one.
+                kept = value if offline else None
+                return _token(auth, scopes, owner, oauth=True, kept=kept)
             case other:
                 return _oauth_error("unsupported_grant_type", f"grant type {other}")
 
 
 def _token(
     auth: BearerAuth,
-    scopes: frozenset[Scope],
+    texts: list[str],
+    user: str | None,
     *,
     refresh: bool = False,
     oauth: bool = False,
     kept: str | None = None,
-    user: str | None = None,
 ) -> Reply:
+    scopes = granted(texts, PULL if user is None else auth.rights(user), auth.scope_policy)
+    if scopes is None:
+        return error(403, "DENIED", "more is asked than is given here")
     value = auth.issue(scopes, user=user)
-    document: dict[str, Any] = {}
-    if auth.token_field in ("both", "token") and not (oauth and auth.token_field == "both"):
-        document["token"] = value
-    if auth.token_field in ("both", "access_token"):
-        document["access_token"] = value
+    field = auth.token_field
+    # The OAuth2 document knows no other name than access_token.
+    document: dict[str, Any] = named(
+        value, auth.wrong_token, "access_token" if oauth and field == "both" else field
+    )
     if oauth:
-        document["scope"] = " ".join(
-            f"repository:{name}:{action}" for name, action in sorted(scopes)
-        )
+        document["scope"] = scope_text(scopes)
     if auth.expires_in is not None:
         document["expires_in"] = auth.expires_in
+    now = auth.registry.topology.clock.date()
+    if auth.issued_at is not None:
+        document["issued_at"] = issued_text(auth.issued_at, now)
     if kept is not None:
         document["refresh_token"] = kept
     elif refresh and auth.refresh:
-        document["refresh_token"] = auth.issue_refresh()
-    document.update(auth.extra)
+        document["refresh_token"] = auth.issue_refresh(user)
+    words = {"token": value, "wrong_token": auth.wrong_token}
+    document.update(filled(auth.extra, words, now))
     headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
     return Reply(200, headers, json.dumps(document).encode())
 
@@ -108,14 +118,3 @@ def _token(
 def _oauth_error(code: str, description: str) -> Reply:
     body = json.dumps({"error": code, "error_description": description}).encode()
     return Reply(400, (("Content-Type", "application/json"),), body)
-
-
-def parse_scopes(texts: Sequence[str]) -> frozenset[Scope]:
-    """Parse scopes (`repository:app/web:pull,push`, several by blanks) into pairs."""
-    found = set()
-    for text in " ".join(texts).split():
-        kind, _, rest = text.partition(":")
-        name, _, actions = rest.rpartition(":")
-        if kind.partition("(")[0] == "repository" and name:
-            found |= {(name, action) for action in actions.split(",") if action}
-    return frozenset(found)

@@ -8,11 +8,13 @@ from typing import Any, Protocol
 
 from fakeregistry.asking import Asked
 from fakeregistry.clock import Clock
-from fakeregistry.conditions import Alone, Around
+from fakeregistry.conditions import Around
 from fakeregistry.gate import Gate
 from fakeregistry.greeting import Greeting
+from fakeregistry.hosting import Host, Nowhere
 from fakeregistry.messages import Content, Facts, Request
 from fakeregistry.script import Script
+from fakeregistry.surroundings import Alone
 
 
 def _no_place(to: str | None, path: str | None, script: Script) -> str:
@@ -74,7 +76,7 @@ class Setting:
     id. `barrier(name)`: what opens once that rule has fired, or this rule is released. `count`: how
     often the rule will have fired if it fires now, per what it counts. `kill(how)` ends the idle
     connections of this registry, and returns how many there were. `around`: what goes on at the
-    registry; `asked`: the request as conditions see it.
+    registry; `asked`: the request as conditions see it; `host`: the registry and its neighbours.
     """
 
     request: Request
@@ -91,6 +93,7 @@ class Setting:
     kill: Callable[[str], int] = _nobody
     around: Around = field(default_factory=Alone)
     asked: Asked = field(default_factory=lambda: Asked("GET"))
+    host: Host = field(default_factory=Nowhere)
 
 
 class AnswerFault(Protocol):
