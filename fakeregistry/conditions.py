@@ -91,26 +91,6 @@ class Around(Protocol):
         ...
 
 
-class Alone:
-    """A registry where nothing has happened yet."""
-
-    def under_way(self, target: Target) -> int:
-        """The one exchange that is asked about."""
-        return 1
-
-    def sent(self) -> int:
-        """Nothing."""
-        return 0
-
-    def now(self) -> float:
-        """The beginning."""
-        return 0.0
-
-    def has_fired(self, rule: str) -> bool:
-        """Nobody has."""
-        return False
-
-
 @dataclass(frozen=True)
 class When:
     """The conditions of a rule beside its target; None asks nothing. Made by `of`."""
@@ -349,7 +329,6 @@ def _wanted(what: str, name: str, want: Want) -> str:
 __all__ = [
     "ALPN",
     "AUTHZ",
-    "Alone",
     "Around",
     "Asked",
     "Asking",

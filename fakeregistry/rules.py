@@ -88,6 +88,7 @@ class Rule(Verbs):
         self._drawn: Counter[str] = Counter()
         self._fired = 0
         self._seed = seed
+        self._said: tuple[tuple[f.Fault, ...] | None, Window, str] = (None, self.window, "")
         self._budget: Budget | None = None
         self._barriers: dict[str, Gate] = {}
 
@@ -102,9 +103,14 @@ class Rule(Verbs):
     @property
     def words(self) -> str:
         """The rule as a person says it: `blob sha256:… GET, first 2: reset_after(65536)`."""
-        when = f"{self.target.words} {self.when.words}".strip()
-        what = ", ".join(f.name_of(fault) for fault in self.faults) or "observe"
-        return f"{when}, {self.window.words}: {what}"
+        faults, window, text = self._said
+        if faults is not self.faults or window is not self.window:
+            # Said anew only where it changed: the journal asks each time that the rule fires.
+            when = f"{self.target.words} {self.when.words}".strip()
+            what = ", ".join(f.name_of(fault) for fault in self.faults) or "observe"
+            text = f"{when}, {self.window.words}: {what}"
+            self._said = (self.faults, self.window, text)
+        return text
 
     # windows
 
@@ -299,7 +305,8 @@ class Rule(Verbs):
             self._fired += 1
             self._firings[scope] += 1
             self._changed.notify_all()
-        self.passed.release()
+        if not self.passed.released:
+            self.passed.release()
         return True
 
     def _lucky(self, scope: str) -> bool:

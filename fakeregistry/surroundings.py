@@ -49,3 +49,23 @@ class Surroundings:
         if found is None:
             raise LookupError(f"after_rule: no rule is named {rule!r}")
         return found.fired > 0
+
+
+class Alone:
+    """A registry where nothing has happened yet."""
+
+    def under_way(self, target: Target) -> int:
+        """The one exchange that is asked about."""
+        return 1
+
+    def sent(self) -> int:
+        """Nothing."""
+        return 0
+
+    def now(self) -> float:
+        """The beginning."""
+        return 0.0
+
+    def has_fired(self, rule: str) -> bool:
+        """Nobody has."""
+        return False

@@ -26,9 +26,10 @@ from fakeregistry import (
     tags,
 )
 from fakeregistry.asking import Asked, Ranged
-from fakeregistry.conditions import Alone, When
+from fakeregistry.conditions import When
 from fakeregistry.messages import Facts
 from fakeregistry.rules import Window
+from fakeregistry.surroundings import Alone
 
 MANIFEST = "/v2/app/web/manifests/v1"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
