@@ -274,28 +274,30 @@ class Registry(Door):
     def handle(self, request: Request, connection: Connection) -> tuple[Script, Exchange]:
         """Answer a request: the seam between the wire and everything above it.
 
-        What a rule or a handler raises is answered by 500, and raised again by `check()`.
+        Whatever is raised meanwhile is answered by 500, and raised again by `check()`.
         """
         if not self.topology.count_request():
             reply = error(503, "UNAVAILABLE", "the request cap of this registry is reached")
             exchange = self.journal.begin(request, Facts(), connection, kept=False)
             return Script(503, reply.headers, reply.body, end="close"), exchange
-        custom = self._custom(request)
-        if custom is not None:
-            exchange = self.journal.begin(request, self._facts(request), connection)
-            exchange.rules.append("expect_request")
-            return Script.of(custom, head_only=request.method == "HEAD"), exchange
-        answer, script = self._repeats.answer(request)
-        self._http_log.note(request, answer.reply)
-        exchange = self.journal.begin(request, answer.facts, connection)
+        begun: Exchange | None = None
         try:
-            return self._edited(script, request, answer.facts, exchange), exchange
-        except Exception as problem:  # rules hold a test's own functions
+            custom = self._custom(request)
+            if custom is not None:
+                begun = self.journal.begin(request, self._facts(request), connection)
+                begun.rules.append("expect_request")
+                return Script.of(custom, head_only=request.method == "HEAD"), begun
+            answer, script = self._repeats.answer(request)
+            self._http_log.note(request, answer.reply)
+            begun = self.journal.begin(request, answer.facts, connection)
+            return self._edited(script, request, answer.facts, begun), begun
+        except Exception as problem:  # rules and handlers hold a test's own functions
             self.handler_errors.append(problem)
             said = f"{type(problem).__name__}: {problem}"
-            exchange.rules.append(f"a rule raised {said}")
+            begun = begun or self.journal.begin(request, Facts(), connection)
+            begun.rules.append(f"raised {said}")
             reply = error(500, "UNKNOWN", said)
-            return Script.of(reply, head_only=request.method == "HEAD"), exchange
+            return Script.of(reply, head_only=request.method == "HEAD"), begun
 
     def _edited(self, script: Script, request: Request, facts: Facts, exchange: Exchange) -> Script:
         meant = [rule for rule in list(self.rules) if rule.target.matches(facts)]

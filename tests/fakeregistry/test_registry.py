@@ -330,6 +330,22 @@ def test_answers_that_repeat_follow_what_is_stored(client, registry, image) -> N
     assert client.get(url).status_code == 404
 
 
+def test_a_mistake_of_our_own_is_answered_and_told(client, registry, monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(registry.storage, "manifest", broken)
+    answer = client.get(registry.url_for(MANIFEST))
+    assert (answer.status_code, answer.json()["errors"][0]["message"]) == (
+        500,
+        "RecursionError: too deep",
+    )
+    [exchange] = registry.requests(status=500)
+    assert exchange.rules == ["raised RecursionError: too deep"]
+    with pytest.raises(RecursionError):
+        registry.check()
+
+
 # life
 
 
