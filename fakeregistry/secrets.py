@@ -68,7 +68,7 @@ class Secrets:
         self._names: dict[str, str] = {}
         self._about: dict[str, About] = {}
         self._forms: dict[str, str] = {}
-        self._suspects = re.compile("|".join(map(re.escape, _traces("canary-"))))
+        self._suspects = _CANARY_TRACES
         self.known = 0
         """How many are known: what was redacted before another one came may hide less."""
 
@@ -187,6 +187,9 @@ def _traces(value: str) -> set[str]:
         text = base64.b64encode(data).decode()[skipped : len(data) * 8 // 6]
         traces |= {text, text.replace("+", "-").replace("/", "_")}
     return traces
+
+
+_CANARY_TRACES = re.compile("|".join(sorted(map(re.escape, _traces("canary-")))))
 
 
 def _decoded(word: str) -> str | None:
