@@ -6,6 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+ACCOUNTS = 10_000
+"""So many accounts are kept: who invents names can't fill the memory."""
+
 
 class Budget:
     """Counts what was allowed in the window that ends now; what was refused costs nothing.
@@ -38,6 +41,8 @@ class Budget:
 
     def _account(self, key: str, since: float) -> deque[float]:
         spent = self._spent.setdefault(key, deque())
+        if len(self._spent) > ACCOUNTS:
+            del self._spent[next(iter(self._spent))]
         while spent and spent[0] <= since:
             spent.popleft()
         return spent

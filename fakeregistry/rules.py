@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from typing import Self
 
 from . import faults as f
 from .asking import Asked
-from .budget import Budget
+from .budget import ACCOUNTS, Budget
 from .conditions import HasId, HeaderCondition, When
 from .faults.base import NamedRule
 from .gate import Gate
@@ -54,6 +53,20 @@ def valid_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+class Tally(dict[str, int]):
+    """Counts by name, of which so many are kept: who invents names can't fill the memory."""
+
+    def __missing__(self, name: str) -> int:
+        return 0
+
+    def add(self, name: str) -> int:
+        """Count one more and return the count."""
+        self[name] = count = self[name] + 1
+        if len(self) > ACCOUNTS:
+            del self[next(iter(self))]
+        return count
+
+
 class Rule(Verbs):
     """One rule of a registry, and the handle on it: every method but the queries returns itself."""
 
@@ -83,9 +96,9 @@ class Rule(Verbs):
         self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._scope = ""
-        self._counts: Counter[str] = Counter()
-        self._firings: Counter[str] = Counter()
-        self._drawn: Counter[str] = Counter()
+        self._counts = Tally()
+        self._firings = Tally()
+        self._drawn = Tally()
         self._fired = 0
         self._seed = seed
         self._said: tuple[tuple[f.Fault, ...] | None, Window, str] = (None, self.window, "")
@@ -299,11 +312,10 @@ class Rule(Verbs):
         with self._changed:
             if not self._lucky(scope):
                 return False
-            self._counts[scope] += 1
-            if not self.window.holds(self._counts[scope]):
+            if not self.window.holds(self._counts.add(scope)):
                 return False
             self._fired += 1
-            self._firings[scope] += 1
+            self._firings.add(scope)
             self._changed.notify_all()
         if not self.passed.released:
             self.passed.release()
@@ -314,8 +326,7 @@ class Rule(Verbs):
         chance = self.when.chance
         if chance is None:
             return True
-        self._drawn[scope] += 1
-        said = f"{self._seed} {self.id} {scope} {self._drawn[scope]}".encode()
+        said = f"{self._seed} {self.id} {scope} {self._drawn.add(scope)}".encode("utf-8", "surrogatepass")
         return int.from_bytes(hashlib.sha256(said).digest()[:8]) < chance * 2**64
 
 

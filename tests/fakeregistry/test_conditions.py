@@ -404,6 +404,18 @@ def test_a_window_for_each_client(registry: Registry) -> None:
     assert status(registry) == 503
 
 
+def test_a_client_may_call_itself_anything(registry: Registry) -> None:
+    registry.add(an_image())
+    registry.on(manifest(), chance=1.0).once().per("client").status(503)
+    registry.on(manifest()).rate(1, 60, key="client")
+
+    for name in (b"\xff\xfe", b"\xf0\x9f", b"a" * 4000, b""):
+        with Raw(registry) as raw:
+            raw.send(b"GET %s HTTP/1.1\r\nHost: x\r\n" % MANIFEST.encode())
+            raw.send(b"User-Agent: %s\r\n\r\n" % name)
+            assert raw.head().status == 503
+
+
 def test_a_scope_that_is_none(registry: Registry) -> None:
     with pytest.raises(ValueError, match="rule, digest, method, connection or client"):
         registry.on(any_request()).per("moon")

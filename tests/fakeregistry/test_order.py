@@ -19,10 +19,11 @@ from fakeregistry import (
     blob,
     manifest,
 )
-from fakeregistry.budget import Budget
+from fakeregistry.budget import ACCOUNTS, Budget
 from fakeregistry.clock import Clock
 from fakeregistry.faults.rate import Rate, Statuses
 from fakeregistry.gate import Gate
+from fakeregistry.rules import Tally
 
 MANIFEST = "/v2/app/web/manifests/v1"
 
@@ -389,6 +390,17 @@ def test_what_is_refused_costs_nothing() -> None:
     assert (budget.spend("", 1, 10), budget.left("", 1, 10)) == (6.0, 0)
     now[0] = 10.0
     assert (budget.left("", 1, 10), budget.spend("", 1, 10), budget.spend("x", 1, 10)) == (1, 0, 0)
+
+
+def test_invented_names_dont_fill_the_memory() -> None:
+    budget, tally = Budget(lambda: 0.0), Tally()
+    for number in range(ACCOUNTS + 100):
+        budget.spend(f"client {number}", 1, 10)
+        tally.add(f"client {number}")
+
+    assert len(tally) == ACCOUNTS
+    assert budget.spend(f"client {ACCOUNTS}", 1, 10) > 0
+    assert (tally["client 0"], tally[f"client {ACCOUNTS}"]) == (0, 1)
 
 
 # 429 in every form
