@@ -326,7 +326,9 @@ class Rule(Verbs):
         chance = self.when.chance
         if chance is None:
             return True
-        said = f"{self._seed} {self.id} {scope} {self._drawn.add(scope)}".encode("utf-8", "surrogatepass")
+        said = f"{self._seed} {self.id} {scope} {self._drawn.add(scope)}".encode(
+            "utf-8", "surrogatepass"
+        )
         return int.from_bytes(hashlib.sha256(said).digest()[:8]) < chance * 2**64
 
 
