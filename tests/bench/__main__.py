@@ -65,6 +65,7 @@ def main() -> int:
             print("  ~ the rounds lie more than 30 % apart: the machine was busy")
         failed = failed or any(not verdict.bearable for verdict in table.verdicts)
         document["measures"].append(table.document() | {"load": before, "notes": notes})
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(document, indent=2) + "\n")
     print(f"\nwritten: {options.output}")
     return 1 if failed else 0
@@ -90,7 +91,9 @@ def _options() -> argparse.Namespace:
     names = [measure.name for measure in MEASURES]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(names)}")
     parser.add_argument("--rounds", type=int, default=5, help="how many rounds count (at least 5)")
-    parser.add_argument("--output", type=Path, default=Path("bench.json"), help="bench.json")
+    parser.add_argument(
+        "--output", type=Path, default=Path("build", "bench.json"), help="where the figures go"
+    )
     parser.add_argument("--list", action="store_true", help="say what there is")
     options = parser.parse_args()
     for name in options.names:

