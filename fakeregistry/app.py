@@ -70,6 +70,14 @@ class App:
         self.upstreams: Mapping[str, App] = {}
         self._pushes = Pushes(storage)
 
+    @property
+    def plain(self) -> bool:
+        """Whether answers about content depend on the request and the storage alone.
+
+        Then they are remembered (see `repeats`): every setting of this class has its say here.
+        """
+        return self.auth is None and self.root == ROOT and not self.upstreams
+
     def answer(self, request: Request) -> Answer:
         """Answer a request, and say what it means."""
         if self.root != ROOT:

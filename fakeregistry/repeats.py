@@ -27,7 +27,7 @@ class Repeats:
 
     def answer(self, request: Request) -> tuple[Answer, Script]:
         """Return the honest answer, and the script that gives it."""
-        if self._app.auth is not None or request.body or request.method not in ("GET", "HEAD"):
+        if not self._app.plain or request.body or request.method not in ("GET", "HEAD"):
             return self._ask(request)
         kept = self._kept
         if kept[0] != self._app.storage.version:

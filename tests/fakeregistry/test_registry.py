@@ -326,6 +326,10 @@ def test_answers_that_repeat_follow_what_is_stored(client, registry, image) -> N
     other = registry.add(an_image(3), image.repository, image.tag)
     assert client.get(url).headers["docker-content-digest"] == other.digest
     assert client.head(url).headers["docker-content-digest"] == other.digest
+    registry.auth = basic()
+    assert client.get(url).status_code == 401
+    registry.auth = None
+    assert client.get(url).status_code == 200
     client.delete(registry.url_for(f"/v2/{image.repository}/manifests/{other.digest}"))
     assert client.get(url).status_code == 404
 
