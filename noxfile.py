@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+import zipfile
 from pathlib import Path
 
 import nox
@@ -14,6 +16,10 @@ nox.options.error_on_missing_interpreters = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 SUITE = ("-e", ".[cri,encrypted,fast]")
+ZIPAPP_PARTS = ("fakeregistry/", "pullproof-")
+"""What of the wheel goes into the zipapp: the package with its scenarios, and the version."""
+ZIPAPP_LACKS = ("httpx", "pytest", "pytest-xdist")
+"""The requirements that the registry alone doesn't import: they stay out of its zipapp."""
 OCI_SUITE = "github.com/opencontainers/distribution-spec/conformance"
 OCI_SUITE_VERSION = "v0.0.0-20260831232431-97274622c111"
 
@@ -67,6 +73,31 @@ def wheel(session: nox.Session) -> None:
         )
         session.run("fakeregistry", "list", silent=True)
         session.run("pullproof", "run", "--case", "blob/*", "--case", "incident/*")
+
+
+@nox.session(tags=["ci"])
+def zipapp(session: nox.Session) -> None:
+    """Build the registry as one file, dist/fakeregistry.pyz, and use it where nothing else is.
+
+    It runs on the system, machine and version of Python that it was built by: cryptography and
+    zstd bring compiled code along.
+    """
+    session.install(*group("zipapp"))
+    target = Path("dist", "fakeregistry.pyz").resolve()
+    needs: list[str] = PYPROJECT["project"]["dependencies"]
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ".")
+        with zipfile.ZipFile(next(Path(folder).glob("pullproof-*.whl"))) as wheel:
+            inside = [name for name in wheel.namelist() if name.startswith(ZIPAPP_PARTS)]
+            wheel.extractall(Path(folder, "code"), inside)
+        session.run(
+            "pex",
+            *(line for line in needs if re.split(r"[^\w-]", line)[0] not in ZIPAPP_LACKS),
+            *("--sources-directory", str(Path(folder, "code"))),
+            *("--entry-point", "fakeregistry.cli:main", "--output-file", str(target)),
+            *("--venv", "--python-shebang", "/usr/bin/env python3"),
+        )
+    session.run("python", "tests/zipapp/use_zipapp.py", str(target))
 
 
 @nox.session(tags=["ci"])
