@@ -33,7 +33,7 @@ from fakeregistry.tokens import basic, bearer
 from fakeregistry.topology import Registries
 
 from .content_build import DEFAULT_PLATFORM, ContentBuilder
-from .model import RegistryPart, RulePart, Scenario, TargetPart
+from .model import ITS_MANIFEST, RegistryPart, RulePart, Scenario, TargetPart
 from .objects import resolved
 from .reader import Problem, ScenarioError
 
@@ -81,6 +81,8 @@ class Built:
             return {"tag": target.by_tag, "digest": target.by_digest}.get(part.by or "", target)
         if part.image is None:
             return _NAMED[part.on](part.digest)
+        if part.digest == ITS_MANIFEST:
+            return blob(self.images[part.image].digest)
         spec = self.spec(part.image, part.platform)
         if part.on == "config":
             return config() if isinstance(spec, Schema1Spec) else config(spec)

@@ -38,6 +38,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 TLS = certificates.FAULTS
 LISTENING = ("open", "refuse", "blackhole")
 ADDRESSES = ("127.0.0.1", "::1")
+ITS_MANIFEST = "manifest"
+"""For a target's ``digest``: that of the image's own manifest or index."""
 WINDOWS = ("always", "once", "first", "nth", "after", "every")
 
 
@@ -90,8 +92,9 @@ class TargetPart:
     """What requests are meant: shared by rules and by expectations.
 
     ``image`` is an image's id, ``layer`` counts from 0; None means any. ``digest`` names an object
-    that the file doesn't have: pushed, or of a layout. ``asking``: what is asked of the request
-    beside, by the names of `fakeregistry.conditions.Asking`.
+    that the file doesn't have (pushed, or of a layout), or is `ITS_MANIFEST`: the image's manifest
+    as if it were a blob. ``asking``: what is asked of the request beside, by the names of
+    `fakeregistry.conditions.Asking`.
     """
 
     on: str

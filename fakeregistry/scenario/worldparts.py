@@ -9,6 +9,7 @@ from .contentmodel import ImagePart
 from .contentparts import ImageReader
 from .model import (
     ADDRESSES,
+    ITS_MANIFEST,
     LISTENING,
     TARGETS,
     TLS,
@@ -129,7 +130,7 @@ class WorldReader:
         return TargetPart(
             on=on,
             registry=registry,
-            image=image.id if image and digest is None else None,
+            image=image.id if image and digest in (None, ITS_MANIFEST) else None,
             layer=layer,
             platform=self.platform_of(table, image),
             by=cast(Any, by),
@@ -143,6 +144,8 @@ class WorldReader:
             return None
         if on not in _WITH_DIGEST:
             table.problem("digest", f"digest goes with on = {', '.join(_WITH_DIGEST)} only")
+        elif digest == ITS_MANIFEST and on == "blob" and self.images and layer is None:
+            return digest
         elif layer is not None:
             table.problem("digest", "digest and layer exclude each other: both name one object")
         elif not DIGEST.fullmatch(digest):

@@ -448,3 +448,17 @@ def test_a_file_on_disk_has_lines(tmp_path: Path) -> None:
         ScenarioError, match=r"s\.toml:4: wait_for: there is no rule named 'nobody'"
     ):
         load(path)
+
+
+def test_a_manifest_asked_for_as_a_blob(registries: Registries) -> None:
+    text = '[[image]]\n[[rule]]\non = "blob"\ndigest = "manifest"\nstatus = 403\n'
+    world = built(registries, text)
+    (image,) = world.images.values()
+    (layer, *_) = image.layers
+    blobs = f"{image.registry.base_url}/v2/{image.repository}/blobs"
+
+    asked = [httpx.get(f"{blobs}/{digest}") for digest in (image.digest, layer.digest)]
+
+    assert [answer.status_code for answer in asked] == [403, 200]
+    with pytest.raises(ScenarioError, match="no digest, such as sha256"):
+        read(Source.of_text("s.toml", text.replace('"blob"', '"config"')))

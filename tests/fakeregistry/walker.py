@@ -280,15 +280,17 @@ class _Pull:
         found = self._manifest(str(reference))
         if found is not None and not part.by_digest:
             self._manifest(image.digest)
+        if self.walk.style.heads:
+            self._fetch(f"blobs/{quote(image.digest, safe=':')}", method="HEAD", size=0)
         if found is not None:
             self._children(found, DEPTH)
         if self.walk.style.uploads:
             self._first(HostPart(self.home), f"/v2/{self.repository}/blobs/uploads/", "POST")
 
     def _manifest(self, reference: str) -> Any:
-        body = self._fetch(f"manifests/{quote(reference, safe=':')}")
+        body = self._fetch(f"manifests/{quote(reference, safe=':')}") or b"null"
         try:
-            return json.loads(body or b"null")
+            return json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
         except ValueError:
             return None
 
