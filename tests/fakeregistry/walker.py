@@ -8,6 +8,7 @@ its habits, so that bait is taken as well.
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 import ssl
