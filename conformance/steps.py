@@ -120,6 +120,7 @@ def _options(part: PullPart, built: Built, world: World) -> dict[str, Any]:
         "by_digest": part.by_digest,
         "auth": _auth(part, world, home),
         "trust": _trust(part, world, home),
+        "decryption_keys": _decryption_keys(part, built, world),
         "hosts": [_host(host, world) for host in part.hosts],
         "headers": part.headers,
         "timeout": part.timeout,
@@ -177,6 +178,19 @@ def _trust(part: PullPart, world: World, home: WorldRegistry) -> Trust | None:
         client = world.lie(words, wrong, truth=client, where="request")
     shown, key = client or (None, None)
     return Trust(None if part.trust == "skip" else ca, shown, key, part.trust == "skip")
+
+
+def _decryption_keys(part: PullPart, built: Built, world: World) -> tuple[Path, ...]:
+    """The key of encrypted layers, where the image has some."""
+    image = built.scenario.image(part.image or next(iter(built.images)))
+    if not (image.encrypted or any(layer.encrypted for layer in image.layers)):
+        return ()
+    right = (world.decryption_key(),)
+    if part.decryption_key == "right":
+        return right
+    wrong = (world.decryption_key("a stranger"),) if part.decryption_key == "wrong" else ()
+    words = f"the key of the layers is {part.decryption_key}"
+    return world.lie(words, wrong, truth=right, where="request")
 
 
 def _host(part: HostPart, world: World) -> HostConfig:

@@ -23,6 +23,7 @@ from fakeregistry import (
     Exchange,
     Image,
     IndexSpec,
+    LayerKey,
     Registries,
     Registry,
     Rule,
@@ -198,6 +199,14 @@ class World:
     def wrong_client_certificate(self) -> tuple[Path, Path]:
         """PEM files of a client certificate and its key, by a CA that no registry trusts."""
         return self.registries.certificates.client_certificate(self.directory, known=False)
+
+    def decryption_key(self, whose: str = "") -> Path:
+        """PEM file of the private key of encrypted layers; of somebody else's, if told whose."""
+        key = LayerKey(whose) if whose else LayerKey()
+        path = self.directory / f"layers{'-of-a-stranger' if whose else ''}.pem"
+        path.touch(mode=0o600)
+        path.write_bytes(key.private_pem)
+        return path
 
     def registry(self, name: str = ORIGIN) -> WorldRegistry:
         """The registry with that name, made when first asked for."""

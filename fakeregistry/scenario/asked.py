@@ -15,12 +15,14 @@ OUTCOMES = ("pulled", "refused", "either")
 AUTHS = ("right", "wrong", "none")
 TRUSTS = ("right", "none", "skip")
 CLIENT_CERTIFICATES = ("right", "wrong", "none")
+DECRYPTION_KEYS = ("right", "wrong", "none")
 CAPABILITIES = ("pull", "resolve", "push")
 
 Outcome = Literal["pulled", "refused", "either"]
 Auth = Literal["right", "wrong", "none"]
 TrustWord = Literal["right", "none", "skip"]
 ClientCertificate = Literal["right", "wrong", "none"]
+DecryptionKey = Literal["right", "wrong", "none"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,11 @@ class HostPart:
 class PullPart:
     """One step of ``[pull]``: what is asked of the puller, and by what name the store is kept.
 
-    ``auth``, ``trust`` and ``client_certificate`` say what the puller is given: ``right`` is what
-    the world accepts, anything that can't work there is a lie. ``auth_of``: the credentials of
-    that registry. ``plain_http`` None: as the registry speaks. ``hosts``: in the order in which
-    they are to be tried. ``times``: so often, one after the other; ``parallel``: at once.
+    ``auth``, ``trust``, ``client_certificate`` and ``decryption_key`` say what the puller is given:
+    ``right`` is what the world accepts (and nothing where it asks for nothing), anything that can't
+    work there is a lie. ``auth_of``: the credentials of that registry. ``plain_http`` None: as the
+    registry speaks. ``hosts``: in the order in which they are to be tried. ``times``: so often, one
+    after the other; ``parallel``: at once.
 
     ``cancel_at``, ``kill_at`` and ``leave_at`` name a rule. Once it holds an answer (one that can't
     hold: once it has fired), the pull is cancelled, killed, or left under way while the next step
@@ -64,6 +67,7 @@ class PullPart:
     auth_of: str | None = None
     trust: TrustWord = "right"
     client_certificate: ClientCertificate = "right"
+    decryption_key: DecryptionKey = "right"
     plain_http: bool | None = None
     hosts: tuple[HostPart, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)

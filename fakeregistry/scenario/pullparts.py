@@ -10,6 +10,7 @@ from .asked import (
     AUTHS,
     CAPABILITIES,
     CLIENT_CERTIFICATES,
+    DECRYPTION_KEYS,
     OUTCOMES,
     TRUSTS,
     ConnectionsPart,
@@ -42,7 +43,8 @@ class PullReader(WorldReader):
         auth, auth_of = self._auth_given(table)
         trust = table.choice("trust", TRUSTS, "right")
         client = table.choice("client_certificate", CLIENT_CERTIFICATES, "right")
-        stops = {key: table.text(key) or None for key in STOPS}
+        key = table.choice("decryption_key", DECRYPTION_KEYS, "right")
+        stops = {name: table.text(name) or None for name in STOPS}
         outcome = table.choice("outcome", OUTCOMES, "") or None
         part = PullPart(
             image=image.id if image else "",
@@ -52,6 +54,7 @@ class PullReader(WorldReader):
             auth_of=auth_of,
             trust=cast(Any, trust),
             client_certificate=cast(Any, client),
+            decryption_key=cast(Any, key),
             plain_http=table.flag("plain_http") if table.has("plain_http") else None,
             hosts=self._hosts(table),
             headers=self._texts_by_name(table, "headers"),

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from fakeregistry.faults import FAULTS
 from fakeregistry.rules import SCOPES
 
-from .asked import AUTHS, CAPABILITIES, CLIENT_CERTIFICATES, OUTCOMES, TRUSTS
+from .asked import AUTHS, CAPABILITIES, CLIENT_CERTIFICATES, DECRYPTION_KEYS, OUTCOMES, TRUSTS
 from .conditionkeys import around_schema, asking_schema
 from .contentschema import image_schema, layer_schema
 from .faultkeys import choices, needed, parameters
@@ -159,6 +159,7 @@ def _pull() -> Schema:
             "auth": {"anyOf": [_words(*AUTHS), others]},
             "trust": _words(*TRUSTS),
             "client_certificate": _words(*CLIENT_CERTIFICATES),
+            "decryption_key": _words(*DECRYPTION_KEYS),
             "plain_http": _FLAG,
             "hosts": {"type": "array", "items": {"anyOf": [_TEXT, _ref("host")]}},
             "headers": _TEXTS_BY_NAME,

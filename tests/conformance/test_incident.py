@@ -121,6 +121,17 @@ def test_credentials_of_another_registry_are_a_lie(judge: Judge) -> None:
     assert done.record.breaches == []
 
 
+@pytest.mark.parametrize("given", ["right", "wrong", "none"])
+def test_encrypted_layers_need_their_key(judge: Judge, given: str) -> None:
+    outcome = "pulled" if given == "right" else "refused"
+    content = "rootfs = true\n" if given == "right" else ""
+    text = f'[[image]]\nencrypted = true\n[pull]\ndecryption_key = "{given}"\n'
+    done = judged(judge, f'{text}[expect]\noutcome = "{outcome}"\n{content}')
+
+    assert done.record.verdict == "pass", done.record
+    assert done.record.lies == ([] if given == "right" else [f"the key of the layers is {given}"])
+
+
 def test_right_means_are_given_without_a_word(judge: Judge) -> None:
     world = '[[registry]]\ntls = true\nclient_certificate = true\nauth = "basic"\n'
     done = judged(judge, world + IMAGE + "[pull]\n" + PULLED)

@@ -60,6 +60,7 @@ def test_an_empty_table_is_a_pull_by_the_right_means() -> None:
         ('auth = { of = "mirror" }', "auth_of", "mirror"),
         ('trust = "none"', "trust", "none"),
         ('client_certificate = "wrong"', "client_certificate", "wrong"),
+        ('decryption_key = "none"', "decryption_key", "none"),
         ("plain_http = true", "plain_http", True),
         ("plain_http = false", "plain_http", False),
         ('hosts = ["mirror"]', "hosts", (HostPart("mirror"),)),
