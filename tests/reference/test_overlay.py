@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from crashing import can_mount
 
 from fakeregistry import (
     Directory,
@@ -33,18 +34,6 @@ from reference.overlay import OverlaySnapshots
 from reference.pull import Puller
 
 AMD64 = "linux/amd64"
-
-
-def can_mount(folder: Path) -> str:
-    """Why overlayfs can't be mounted here, or nothing."""
-    snapshots = OverlaySnapshots(folder, LayerApplier)
-    for name in ("a", "b"):
-        (snapshots.root / name).mkdir()
-    try:
-        with snapshots.mounted([snapshots.root / "a", snapshots.root / "b"]):
-            return ""
-    except StoreError as error:
-        return str(error)
 
 
 @pytest.fixture(autouse=True)
