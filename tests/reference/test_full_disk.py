@@ -52,7 +52,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.mark.parametrize("kib", [48, 64, 96, 128, 160, 200, 260, 320, 360, 400])
 def test_on_a_full_disk_nothing_is_half_there(image: Image, disk: Disk, kib: int) -> None:
     root = disk(f"size={kib}k") / "store"
-    with pytest.raises(StoreError, match="No space left|full") as caught:
+    with pytest.raises(StoreError, match=r"No space left|full") as caught:
         Puller(Config(platform=AMD64), root).pull(Request(image.reference))
     assert "\n" not in str(caught.value)
     disk("size=4m")
