@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from conformance import expected
-from conformance.case import Case, CaseError
+from conformance.capabilities import PROBES
+from conformance.case import Case, CaseError, did_you_mean
 from conformance.contract import Evidence
+from conformance.profile import KNOWN_INPUTS
 from conformance.pulls import CasePuller
+from conformance.requirements import load as load_requirements
 from conformance.steps import played
 from conformance.world import World
 from fakeregistry.faults import name_of
@@ -97,12 +100,28 @@ def named_cases() -> dict[str, str]:
 
 def _read(path: Path) -> Scenario:
     try:
-        return load(path)
+        return _known(load(path))
     except ScenarioError as error:
         # A line each; those that name a place in the file first, and one is enough to begin with.
         lines = sorted(str(error).splitlines(), key=lambda line: not re.match(r".*?:\d+: ", line))
         more = f" ({len(lines) - 1} more: `fakeregistry check {path}`)" if len(lines) > 1 else ""
         raise CaseError(lines[0] + more) from None
+
+
+def _known(scenario: Scenario) -> Scenario:
+    """The scenario, if the suite knows what it names; raises `CaseError` with file and line."""
+    expect = scenario.expect
+    if expect is not None:
+        features = sorted({*PROBES, *KNOWN_INPUTS})
+        for key, what, named, known in (
+            ("requirements", "requirement", expect.requirements, load_requirements()),
+            ("capabilities", "capability", expect.capabilities, features),
+        ):
+            for word in named:
+                if word not in known:
+                    where = f"{scenario.path}:{expect.lines.get(key, 0)}"
+                    raise CaseError(f"{where}: no {what} {word!r}{did_you_mean(word, known)}")
+    return scenario
 
 
 def _waits(scenario: Scenario) -> bool:

@@ -126,7 +126,8 @@ class ExpectPart:
     ``no_leak``: no secret came to a registry that it isn't for. ``untouched``: registries that see
     no connection. ``fetched_at_most``: bytes of all answers with content, as a multiple of what the
     image has. ``at_least_s`` / ``at_most_s``: bounds of one pull, margin included.
-    ``capabilities``: what a puller must be able to do, or it isn't asked.
+    ``capabilities``: what a puller must be able to do, or it isn't asked. ``lines``: where the keys
+    stand that only the suite can check.
     """
 
     outcome: Outcome = "pulled"
@@ -142,6 +143,7 @@ class ExpectPart:
     at_most_s: float | None = None
     requirements: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    lines: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def asserts(self) -> bool:

@@ -191,6 +191,7 @@ class PullReader(WorldReader):
             at_most_s=table.seconds("at_most_s"),
             requirements=table.texts("requirements"),
             capabilities=table.texts("capabilities"),
+            lines={key: table.line_of(key) for key in ("requirements", "capabilities")},
         )
         self._sensible(table, part)
         table.finish()

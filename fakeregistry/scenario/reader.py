@@ -136,6 +136,10 @@ class Table:
         """The line of the table's header."""
         return self.source.line_of(self.place)
 
+    def line_of(self, key: str) -> int:
+        """The line of one of this table's keys; 0 where it is not known."""
+        return self.source.line_of((*self.place, key))
+
     def problem(self, key: str, message: str) -> None:
         """Note a mistake at one of this table's keys (an empty key: at the table)."""
         self.source.problem((*self.place, key) if key else self.place, message)

@@ -249,6 +249,14 @@ def test_the_named_case_must_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ("text", "message"),
     [
         ("[[image]]\n", "odd.toml: no [pull] and [expect]: there is nothing to judge"),
+        (
+            f"[[image]]\n[pull]\n{PULLED}requirements = ['BLOB-O1']\n",
+            "odd.toml:6: no requirement 'BLOB-O1': did you mean 'BLOB-",
+        ),
+        (
+            f"[[image]]\n[pull]\n{PULLED}capabilities = ['stor']\n",
+            "odd.toml:6: no capability 'stor': did you mean 'store'?",
+        ),
         ("[[image]]\n[pull]\nautj = 1\n[expect]\noutcome = 'pulled'\n", "odd.toml:3: unknown key"),
     ],
 )
