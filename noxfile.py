@@ -15,7 +15,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-SUITE = ("-e", ".[cri,encrypted,fast]")
+SUITE = ("-e", ".[cri,encrypted,fast,tracing]")
 ZIPAPP_PARTS = ("fakeregistry/", "pullproof-")
 """What of the wheel goes into the zipapp: the package with its scenarios, and the version."""
 ZIPAPP_LACKS = ("httpx", "pytest", "pytest-xdist")

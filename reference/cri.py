@@ -49,12 +49,14 @@ from reference.local import Found
 from reference.progress import Cancellation
 from reference.pull import Puller
 from reference.snapshots import chain_id
+from reference.tracing import span
 
 _Code = grpc.StatusCode
 RUNTIME_HANDLER = "io.containerd.cri.runtime-handler"
 """The annotation of a pod's sandbox that names its runtime."""
 UNAVAILABLE = "RegistryUnavailable"
 """How a kubelet recognises a registry that can't be reached."""
+_TRACE = ("traceparent", "tracestate")
 WORKERS = 64
 """Calls answered at a time; a pull that waits holds one."""
 _GRACE = 5.0  # seconds for calls under way when the server stops
@@ -99,7 +101,10 @@ class ImageService:
             auth=auth_of(request.auth) if request.HasField("auth") else None,
             runtime_handler=handler_of(request),
         )
-        pulled = self.puller.pull(pull, cancellation=cancellation)
+        metadata = context.invocation_metadata()
+        carrier = {key: str(value) for key, value in metadata if key in _TRACE}
+        with span(f"{PACKAGE}.ImageService/PullImage", carrier):
+            pulled = self.puller.pull(pull, cancellation=cancellation)
         return message("PullImageResponse")(image_ref=pulled.image_id)
 
     def ImageStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802

@@ -161,8 +161,8 @@ class Fetcher:
         budget = self.config.resume_budget
         idle = 0
         refusals = 0
+        furthest = ingest.offset
         while ingest.remaining or not ingest.offset:
-            before = ingest.offset
             try:
                 with self.open(source, descriptor, ingest.offset) as answer:
                     if not self.position(answer, ingest):
@@ -170,7 +170,9 @@ class Fetcher:
                     self.copy(answer, descriptor, ingest)
                 break
             except BodyError as error:
-                idle = 0 if ingest.offset > before else idle + 1
+                # What was thrown away and comes once more is no progress.
+                idle = 0 if ingest.offset > furthest else idle + 1
+                furthest = max(furthest, ingest.offset)
                 budget -= 1
                 if not self.may_resume(error, idle, budget):
                     raise

@@ -22,7 +22,7 @@ from reference.descriptors import algorithm_of
 from reference.errors import DiffIDMismatch, LayerError, StoreError, UnsafeEntry
 from reference.files import FileMaker
 from reference.pipeline import Ahead
-from reference.rootfs import shown
+from reference.rootfs import Root, shown
 from reference.tar import Entry, TarReader
 
 WHITEOUT = b".wh."
@@ -56,6 +56,12 @@ class LayerApplier(FileMaker):
         self.folder = root
         self.max_layer_size = max_layer_size
         self._check = check
+        self._emptied: set[bytes] = set()
+
+    def begin(self, folder: Path) -> Root:
+        """Start afresh in a folder: what is there now comes from lower layers."""
+        self._emptied.clear()
+        return super().begin(folder)
 
     # One layer
 
@@ -166,8 +172,19 @@ class LayerApplier(FileMaker):
     def hide(self, path: bytes) -> None:
         """Remove what lower layers have at `path`; none there is fine (LAYER-12, LAYER-15)."""
         place = self.place(path, create=False)
-        if place is not None:
+        if place is not None and self.first_time(place.path):
             self.root.remove(place.parent, place.name, place.path, self.keeps)
+
+    def first_time(self, hidden: bytes) -> bool:
+        """Whether this layer hasn't hidden that yet: after the first time nothing is left of it.
+
+        A layer may say it a thousand times, and each time a thousand of its own files would be
+        looked at (GHSA-rp3h-jf77-q9p4).
+        """
+        if hidden in self._emptied:
+            return False
+        self._emptied.add(hidden)
+        return True
 
     def hide_children(self, directory: bytes) -> None:
         """Remove what lower layers have in a directory, which itself stays (LAYER-13)."""
@@ -175,6 +192,8 @@ class LayerApplier(FileMaker):
         if found is None:
             return
         fd, real = found
+        if not self.first_time(real + b"/"):
+            return
         for child in os.listdir(fd):
             name = os.fsencode(child)
             # Removing may close the descriptor: the directory is looked up again each time.

@@ -33,6 +33,7 @@ from reference.remote import Remote
 from reference.resolve import Resolved, Resolver
 from reference.schema1 import Schema1Converter
 from reference.snapshots import Snapshots
+from reference.tracing import span
 from reference.transport import Transport
 
 
@@ -72,17 +73,20 @@ class Puller(Local):
     def pull(self, request: Request, *, cancellation: Cancellation | None = None) -> Pulled:
         """Pull one image. Raises PullError; `cancellation` ends it from another thread."""
         name = self.names().parse(request.image)
-        self.unpacker(request)  # a runtime that nobody knows is refused before any request
+        snapshotter = self.unpacker(request).name  # an unknown runtime is refused here
         matcher = self.platforms(self.platform(request.platform))
         hosts = self.hosts(self.config)
         candidates = hosts.of(name.domain)
         cancellation = cancellation or Cancellation()
         with (
+            span("PullImage") as told,
             self.progress(self.config, str(name), cancellation) as reporter,
             self.deadline(cancellation),
             self.lease.pulling(cancellation.wait),
             self.transport(self.config, cancellation, reporter) as transport,
         ):
+            told.set_attribute("image.ref", str(name))
+            told.set_attribute("snapshotter.name", snapshotter)
             authorizer = self.authorizer(transport, request.auth)
             remote = self.remote(self.config, transport, authorizer, name)
             resolver = self.resolver(self.config, remote)
@@ -96,6 +100,7 @@ class Puller(Local):
             )
             rootfs = self.fetch_and_unpack(found, matcher, fetcher, request)
             cancellation.check()
+            told.add_event("Pull and unpack image complete")
             pulled = self.record(name, found, rootfs, schema1=schema1)
         if self.config.discard_unpacked_layers and request.unpack:
             with suppress(InUseError):  # then whoever pulls last does it
