@@ -29,6 +29,6 @@ def time_words(seconds: float) -> str:
 def tick_words(at: float, span: float) -> str:
     """A moment on the axis: all of them in the unit that fits the whole."""
     for unit, seconds in (("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
-        if span >= 2 * seconds or unit == "ms":
+        if span >= seconds or unit == "ms":
             break
     return f"{round(at / seconds, 6):g} {unit}"

@@ -31,6 +31,8 @@ ENDS = {
     "complete": ("complete", "whole"),
     "fin": ("cut", "cut by FIN"),
     "rst": ("reset", "cut by RST"),
+    "rst_stream": ("reset", "cut by RST_STREAM"),
+    "goaway": ("reset", "cut by GOAWAY"),
     "client_gone": ("gone", "left by the client"),
     "stopped": ("gone", "ended with the registry"),
     "open": ("open", "still under way"),
@@ -178,11 +180,15 @@ def _lane(root: Xml.Element, lane: Lane, scale: Scale, y: float) -> None:
         middle = y + LANE * number + LANE / 2 - 1
         _add(root, "line", "lane", x1=LEFT, x2=WIDTH - RIGHT, y1=middle, y2=middle)
         starts = [scale.x(bar.at) for bar in row[1:]] + [float(WIDTH - 4)]
+        after = float(LEFT)
         for bar, until in zip(row, starts, strict=True):
-            _bar(root, bar, scale, middle, until)
+            after = _bar(root, bar, scale, middle, (after, until))
 
 
-def _bar(root: Xml.Element, bar: Bar, scale: Scale, middle: float, until: float) -> None:
+def _bar(
+    root: Xml.Element, bar: Bar, scale: Scale, middle: float, room: tuple[float, float]
+) -> float:
+    """Draw one exchange into its row, where `room` is free; return where the drawn part ends."""
     kind, _ = ENDS.get(bar.ended, ENDS["complete"])
     group = _add(root, "g")
     Xml.SubElement(group, "title").text = story(bar)
@@ -211,19 +217,19 @@ def _bar(root: Xml.Element, bar: Bar, scale: Scale, middle: float, until: float)
     if bar.rules:
         at = scale.x(bar.at)
         _add(group, "path", "flag", d=f"M{at:g} {middle - 3:g}v-7h8l-2 2.4 2 2.4h-7")
-    _label(group, bar, (x, until), widest, middle)
+    _label(group, bar, ((room[0], scale.x(bar.at)), widest, (x, room[1])), middle)
+    return x
 
 
 def _label(
     group: Xml.Element,
     bar: Bar,
-    behind: tuple[float, float],
-    widest: tuple[str, float, float],
+    places: tuple[tuple[float, float], tuple[str, float, float], tuple[float, float]],
     middle: float,
 ) -> None:
-    """Words about a bar: behind it where there is room, else on its widest stretch, else none."""
+    """Words about a bar: behind it, else on its widest stretch, else before it; where they fit."""
+    before, (name, left, right), behind = places
     words = label_of(bar)
-    name, left, right = widest
     for text in (words, words.partition(" · ")[0]):
         width = len(text) * CHARACTER
         if width <= behind[1] - behind[0] - 8:
@@ -233,6 +239,9 @@ def _label(
             if name == "hold":
                 _add(group, "rect", "page", x=left + 4, y=middle - 6, width=width + 6, height=BAR)
             _text(group, left + 7, middle + 4, text, "on" if name == "body" else "dim")
+            return
+        if width <= before[1] - before[0] - 12:
+            _text(group, before[1] - 6, middle + 4, text, "dim", anchor="end")
             return
 
 

@@ -262,6 +262,7 @@ def test_what_is_no_journal_is_one_line(text: str, message: str) -> None:
         (tick_words(0.5, 3), "0.5 s"),
         (tick_words(0.5, 0.9), "500 ms"),
         (tick_words(90, 200), "1.5 min"),
+        (tick_words(1.5, 1.9), "1.5 s"),
     ],
 )
 def test_numbers_read_well(said: str, meant: str) -> None:
