@@ -147,6 +147,7 @@ def _play(scenario: Scenario, world: World, puller: CasePuller) -> None:
     # Lies in rules are the stage's matter: its registries turn them into observers.
     built = build(scenario, world.registries, stage=world, tell=tell)
     assert scenario.expect is not None
+    puller.tree_is_told = scenario.expect.rootfs
     steps = []
     for step in played(built, world, puller):
         steps.append(step)

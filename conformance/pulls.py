@@ -57,6 +57,8 @@ class CasePuller:
         self.longest_s = longest_s
         self.memory = memory
         self.with_rootfs = with_rootfs
+        self.tree_is_told = False
+        """The right tree is that of the declared entries, though the content has a lie."""
         self.pulls: list[Pulled] = []
         self.running: list[RunningPull] = []
 
@@ -213,6 +215,7 @@ class CasePuller:
                 self.evidence,
                 honest=self.world.honest or not self._content_lies(),
                 with_rootfs=self.with_rootfs,
+                tree_is_told=self.tree_is_told,
             )
         self.pulls.append(pulled)
 

@@ -30,17 +30,19 @@ def wrong_content(
     *,
     honest: bool,
     with_rootfs: bool,
+    tree_is_told: bool = False,
 ) -> list[str]:
     """What is wrong with the content after a pull that succeeded, a line each.
 
     ``honest``: the image's own content is no lie, so it can be compared with what arrived.
+    ``tree_is_told``: the unpacked tree can be, whatever else is a lie of the content.
     """
     spec = None if image is None else platform_image(image, request.platform)
     problems: list[str] = []
     if Evidence.LAYOUT in evidence:
         problems += _layout(session, request, image, spec, honest=honest)
     wanted = with_rootfs or Evidence.LAYOUT not in evidence
-    if Evidence.ROOTFS in evidence and wanted and honest and spec is not None:
+    if Evidence.ROOTFS in evidence and wanted and (honest or tree_is_told) and spec is not None:
         problems += _rootfs(session, request, spec)
     return problems[:_MOST]
 

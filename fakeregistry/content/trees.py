@@ -44,6 +44,16 @@ def many_files(count: int, *, folder: str = "files", each: int = 256) -> Layer:
     return Layer(tuple(entries))
 
 
+def many_opaques(count: int, *, folder: str = "opaque") -> Layer:
+    """``count`` files in one folder, and then ``count`` times that it hides what is below it.
+
+    Each marker says the same: a puller that looks through the folder for each does work in
+    proportion to the square.
+    """
+    files = [File(f"{folder}/{number:06}", f"{number}\n") for number in range(count)]
+    return Layer((Directory(folder), *files, *([OpaqueWhiteout(folder)] * count)))
+
+
 def of_every_kind() -> Layer:
     """Every kind of member, with owners, modes, times and attributes that are easily lost."""
     deep = "/".join(f"part-{number}" for number in range(20))

@@ -28,6 +28,7 @@ from fakeregistry.content import (
     evil,
     many_files,
     many_hardlinks,
+    many_opaques,
     nested_index,
     of_every_kind,
     replacements,
@@ -282,11 +283,13 @@ def _words(edits: Edits) -> str:
 
 
 def _tree(name: str, count: int) -> Layer:
-    if name == "deep_dirs":
-        return deep_dirs(count)
-    if name == "many_files":
-        return many_files(count)
-    return many_hardlinks(count) if name == "many_hardlinks" else of_every_kind()
+    many: dict[str, Callable[[int], Layer]] = {
+        "deep_dirs": deep_dirs,
+        "many_files": many_files,
+        "many_hardlinks": many_hardlinks,
+        "many_opaques": many_opaques,
+    }
+    return many[name](count) if name in many else of_every_kind()
 
 
 def _marked(layer: Layer, mark: str) -> Layer:

@@ -8,8 +8,8 @@ from fakeregistry.content import Empty, Schema1Form
 from fakeregistry.content.mediatypes import Compression
 from fakeregistry.content.tar import Format
 
-TREES = ("every_kind", "deep_dirs", "many_files", "many_hardlinks")
-"""What a layer's tree can be, beside the ordinary one; the last three ``count`` times."""
+TREES = ("every_kind", "deep_dirs", "many_files", "many_hardlinks", "many_opaques")
+"""What a layer's tree can be, beside the ordinary one; all but the first ``count`` times."""
 PARTS = ("index", "manifest", "config", "layers")
 """What of an image can be named by SHA-512."""
 

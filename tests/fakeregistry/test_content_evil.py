@@ -20,6 +20,7 @@ from fakeregistry.content import (
     evil,
     many_files,
     many_hardlinks,
+    many_opaques,
     of_every_kind,
     replacements,
     whiteout_orders,
@@ -137,6 +138,12 @@ def test_many_names_are_one_file() -> None:
     tree = golden_tree([many_hardlinks(500)])
 
     assert sum(node.same_as == "links/000000" for node in tree.values()) == 501
+
+
+def test_many_opaques_hide_once_what_is_below() -> None:
+    below = Layer((Directory("opaque"), File("opaque/below", "x\n")))
+    tree = golden_tree([below, many_opaques(20)])
+    assert set(tree) == {"opaque", *(f"opaque/{number:06}" for number in range(20))}
 
 
 def test_many_files_are_many() -> None:
