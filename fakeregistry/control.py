@@ -80,6 +80,10 @@ class Control:
         """Greet everybody alike: in plain HTTP."""
         return Greeting()
 
+    def may_wait(self) -> bool:
+        """Whoever asks for what is to happen waits for it."""
+        return True
+
     def handle(self, request: Request, connection: Connection) -> tuple[Script, Exchange]:
         """Answer one request."""
         exchange = self.journal.begin(request, Facts(), connection, kept=False)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 from pytest_httpserver import HTTPServer, HTTPServerError
 
-from .certificates import ServerCertificate
+from .certificates import HTTP1, ServerCertificate
 from .faults import Setting
-from .greeting import Greeting
+from .greeting import STREAMS, Greeting
 from .journal import Connection, Exchange, Journal
 from .listener import Listener, Listening, check_listening
 from .messages import Request
@@ -26,6 +26,8 @@ ADDRESS = "127.0.0.1"
 HEAD_TIMEOUT = 60.0
 """How long a client may take to begin, to say a request's head, or to go on with its body."""
 _NOT_YET = Request("", "")
+HTTP2 = ("h2", *HTTP1)
+"""What ALPN offers where HTTP/2 is wanted."""
 
 
 class Door(HTTPServer):
@@ -40,7 +42,10 @@ class Door(HTTPServer):
     _listener: Listener | None = None
     _listening: Listening = "open"
     _head_timeout = HEAD_TIMEOUT
+    _max_streams = STREAMS
     listen_host: str = ADDRESS
+    http2 = False
+    """Whether HTTP/2 is offered by ALPN, before HTTP/1.1: on new connections, with TLS alone."""
 
     # names
 
@@ -152,6 +157,17 @@ class Door(HTTPServer):
         self._head_timeout = float(seconds)
         WATCH.look()
 
+    @property
+    def max_concurrent_streams(self) -> int:
+        """How many requests an HTTP/2 client may have open at once; one more is refused."""
+        return self._max_streams
+
+    @max_concurrent_streams.setter
+    def max_concurrent_streams(self, streams: int) -> None:
+        if not 0 <= streams < 1 << 31:
+            raise ValueError(f"max_concurrent_streams {streams}: it must be from 0 to 2^31 - 1")
+        self._max_streams = streams
+
     def kill_connections(self, how: str = "rst") -> int:
         """End every connection that is idle, and return how many there were.
 
@@ -170,7 +186,12 @@ class Door(HTTPServer):
 
     def greet(self, connection: Connection) -> Greeting:
         """Return how a connection goes that was just accepted, as the rules about it edit it."""
-        greeting = Greeting(self.tls, spare=self.topology.certificates.valid)
+        greeting = Greeting(
+            self.tls,
+            spare=self.topology.certificates.valid,
+            offered=HTTP2 if self.http2 else HTTP1,
+            streams=self.max_concurrent_streams,
+        )
         try:
             for rule in list(self.rules):
                 if rule.on_connection:
@@ -187,6 +208,10 @@ class Door(HTTPServer):
     @abstractmethod
     def setting(self, request: Request) -> Setting:
         """Return what faults may know beside what they edit."""
+
+    @abstractmethod
+    def may_wait(self) -> bool:
+        """Whether answering may take its time."""
 
     @abstractmethod
     def handle(self, request: Request, connection: Connection) -> tuple[Script, Exchange]:

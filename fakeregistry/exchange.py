@@ -8,9 +8,10 @@ from typing import Any, Literal
 from .messages import Facts, Kind, header_of
 from .secrets import SecretSeen
 
-Ended = Literal["open", "complete", "fin", "rst", "client_gone", "stopped"]
-"""How an exchange ended: still under way, whole, cut by FIN, cut by RST, left by the client, or
-ended because the registry stopped."""
+Ended = Literal["open", "complete", "fin", "rst", "client_gone", "stopped", "rst_stream", "goaway"]
+"""How an exchange ended: still under way, whole, cut by FIN (on HTTP/2: by the stream's good end),
+cut by RST, left by the client, ended because the registry stopped, cut by RST_STREAM, or by GOAWAY
+(which HTTP/2 alone has)."""
 
 
 @dataclass(slots=True)
@@ -47,7 +48,8 @@ class Exchange:
     """One request and its answer. Secrets stand in it as fingerprints only.
 
     `due` counts the body bytes as `bytes_sent` does, and those that are just being sent; `leaving`
-    says that these are the last ones.
+    says that these are the last ones. `stream` is the number of its HTTP/2 stream; `code` names the
+    error code by which that was cut, by us or by the client.
     """
 
     number: int
@@ -70,6 +72,8 @@ class Exchange:
     ended: Ended = "open"
     due: int = 0
     leaving: bool = False
+    stream: int | None = None
+    code: str | None = None
 
     def __repr__(self) -> str:
         return (

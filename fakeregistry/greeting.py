@@ -16,6 +16,8 @@ OldVersion = str
 """A version of TLS that nobody should speak any more: one of `OLD_VERSIONS`."""
 
 OLD_VERSIONS = ("1.0", "1.1")
+STREAMS = 100
+"""How many requests an HTTP/2 client may have open at once, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class Greeting:
     of HTTP. `flight` bytes of TLS handshake are sent, then `pause` is waited. `offered` are
     the protocols of ALPN, best first. `version` is the one (old) version of TLS that is spoken.
     `deaf_from`: after so many requests nothing is read and nothing said for as long as `deaf` says.
-    `requests`: so many are answered, then the connection closes, `announced` by a header.
+    `requests`: so many are answered, then the connection closes, `announced` by a header (on
+    HTTP/2: by GOAWAY). On HTTP/2 so many `streams` may be open at once, and for as long as `shut`
+    says the window for request bodies is zero.
     """
 
     certificate: ServerCertificate | None = None
@@ -52,6 +56,8 @@ class Greeting:
     deaf: Wait | None = None
     requests: int | None = None
     announced: bool = True
+    streams: int = STREAMS
+    shut: Wait | None = None
 
     @property
     def tls(self) -> bool:

@@ -22,6 +22,7 @@ from .conditions import Asking, Conditions
 from .content import Schema1Spec, Spec
 from .door import ADDRESS, HEAD_TIMEOUT, Door, check_address
 from .faults import Setting
+from .greeting import STREAMS
 from .hosting import Hosting
 from .httplog import HTTPLog, Pair, as_http_request
 from .journal import Connection, Exchange, Journal
@@ -248,6 +249,8 @@ class Registry(Door):
         self.tls = None
         self.listening = "open"
         self.head_timeout = HEAD_TIMEOUT
+        self.http2 = False
+        self.max_concurrent_streams = STREAMS
         self.clear()
 
     def requests(
@@ -270,6 +273,10 @@ class Registry(Door):
         )
 
     # answering
+
+    def may_wait(self) -> bool:
+        """Whether a test's own handlers may answer, and so take their time."""
+        return bool(self.ordered_handlers or self.oneshot_handlers or self.handlers)
 
     def handle(self, request: Request, connection: Connection) -> tuple[Script, Exchange]:
         """Answer a request: the seam between the wire and everything above it.

@@ -11,10 +11,11 @@ from .gate import Gate
 from .messages import Buffer, Content, Headers, Reply, with_header, without_header
 
 Framing = Literal["length", "chunked", "close"]
-EndKind = Literal["keep", "close", "quit", "fin", "half", "drop", "rst"]
+EndKind = Literal["keep", "close", "quit", "fin", "half", "drop", "rst", "rst_stream", "goaway"]
 """How an answer ends: complete and the connection stays; complete and closed; the same, but no
 header says so; cut by an orderly close (TLS says goodbye, then FIN); the same, but the client is
-read on; cut by FIN alone; cut by RST."""
+read on; cut by FIN alone; cut by RST; of HTTP/2 alone: cut by RST_STREAM, or by GOAWAY and FIN. On
+HTTP/2 "fin" ends the stream in good order, and leaves the connection."""
 
 FILLER = memoryview(b"pullproof filler" * 4096)
 ZEROS = memoryview(bytes(len(FILLER)))
@@ -96,12 +97,14 @@ class Data:
 class Wait:
     """Say nothing for `seconds`; None waits until the gate opens, the client goes, or the end.
 
-    `inside_record`: under TLS half of the record that comes next is sent before.
+    `inside_record`: under TLS half of the record that comes next is sent before. `dams`: on HTTP/2
+    no other answer's body goes on meanwhile either.
     """
 
     seconds: float | None
     gate: Gate | None = None
     inside_record: bool = False
+    dams: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,28 @@ class End:
     """End the answer. `terminated` says whether a chunked body gets its last chunk.
 
     `whole`: the answer is complete, whatever its kind of end says. `hold` is waited with the
-    connection as it is then: open, or half closed.
+    connection as it is then: open, or half closed. `code`: the error code of an end that is of
+    HTTP/2 alone (RFC 9113, 7).
     """
 
     kind: EndKind
     terminated: bool = True
     whole: bool = False
     hold: Wait | None = None
+    code: int = 0
+
+
+@dataclass(frozen=True)
+class GoAway:
+    """Say that this HTTP/2 connection takes no further requests (RFC 9113, 6.8).
+
+    `taken`: whether this request still counts as taken. `finishes`: the connection closes once its
+    answers have gone out; else it stays, and says nothing to what is asked later.
+    """
+
+    code: int = 0
+    taken: bool = True
+    finishes: bool = True
 
 
 @dataclass(frozen=True)
@@ -125,7 +143,7 @@ class Act:
     run: Callable[[], object]
 
 
-Step = Head | Interim | Data | Raw | Wait | Act | End
+Step = Head | Interim | Data | Raw | Wait | Act | GoAway | End
 
 
 @dataclass(frozen=True)
@@ -159,8 +177,8 @@ class Script:
     lengths: tuple[str, ...] | None = None
     trailers: Headers = ()
     writing: Writing = AS_USUAL
-    before: tuple[Interim | Wait | Act | End, ...] = ()
-    marks: tuple[tuple[int, Raw | Wait | End], ...] = ()
+    before: tuple[Interim | Wait | Act | GoAway | End, ...] = ()
+    marks: tuple[tuple[int, Raw | Wait | GoAway | End], ...] = ()
     flips: tuple[int, ...] = ()
     pace: Pace | None = None
     filler: int = 0
@@ -210,7 +228,7 @@ class Script:
         """Return the script saying something else: the object behind it is gone."""
         return replace(self.with_body(body, 0), status=status, headers=headers, content=None)
 
-    def with_mark(self, offset: int, step: Raw | Wait | End) -> Script:
+    def with_mark(self, offset: int, step: Raw | Wait | GoAway | End) -> Script:
         """Return the script with raw bytes, a wait or an end at an offset of the body."""
         return replace(self, marks=(*self.marks, (offset, step)))
 

@@ -14,6 +14,7 @@ from . import journal as records
 from .certificates import TLSSocket, subject_of
 from .divert import caught, diverted, receive_record, send_raw
 from .greeting import Greeting, Say
+from .http2 import Conversation
 from .messages import Facts, Request, error
 from .reader import BadRequestError, Reader
 from .script import End, Script, Wait
@@ -48,6 +49,10 @@ class Handler(Protocol):
 
     def greet(self, connection: records.Connection) -> Greeting:
         """Return how a connection goes that was just accepted."""
+        ...
+
+    def may_wait(self) -> bool:
+        """Whether `handle` may take its time: then no other stream of HTTP/2 waits for it."""
         ...
 
     def handle(
@@ -97,6 +102,16 @@ class Served:
             if how != "silent":
                 self._wake()
             return True
+
+    @property
+    def cut(self) -> str | None:
+        """How the connection is to end, once somebody has told."""
+        return self._cut
+
+    def rests(self, since: float | None, *, idle: bool) -> None:
+        """Be told since when the client is waited for, and whether no request is carried."""
+        with self._lock:
+            self._idle, self._since = idle, since
 
     @property
     def patience(self) -> float:
@@ -180,6 +195,10 @@ class Served:
             failure = self._handshake(greeting)
             if failure is not None:
                 return failure
+        if self.record.alpn == "h2" and isinstance(self.sock, ssl.SSLSocket):
+            player = self._player()
+            talk = Conversation(self.sock, self.handler, self.record, greeting, self, player)
+            return talk.run() or self._after_cut(player)
         return self._requests("https" if greeting.tls else "http")
 
     def _act(self, steps: tuple[Wait | Say | End, ...]) -> str | None:

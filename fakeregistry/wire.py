@@ -125,7 +125,7 @@ class Player:
                     self.sock.sendall(step.data)
                 elif isinstance(step, Act):
                     step.run()
-                else:
+                elif isinstance(step, End):
                     exchange.leaving = True
                     return self._end(step, exchange, close=close)
         except (OSError, ClientGoneError):
@@ -207,6 +207,10 @@ class Player:
         if not self._wait(step, discard=False):
             raise ClientGoneError
 
+    def swallow(self, step: Wait) -> None:
+        """Wait likewise, also for the client to close; read and forget what it says meanwhile."""
+        self._wait(step, discard=True)
+
     def _wait(self, step: Wait, *, discard: bool) -> bool:
         """Wait for time, gate or hang-up, whichever comes first; False for a hang-up.
 
@@ -259,7 +263,7 @@ class Player:
         self.say_goodbye(notify=step.kind != "drop")
         self._journal.end(exchange, "complete" if whole else "fin")
         if step.kind == "half":
-            self._wait(step.hold or Wait(None), discard=True)
+            self.swallow(step.hold or Wait(None))
         else:
             self.linger()
         return "closed"
