@@ -75,6 +75,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--rootfs", type=Path, metavar="DIR", help="unpack the layers")
     out.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="default: this machine's")
     out.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    out.add_argument(
+        "--progress",
+        choices=("auto", "bar", "lines", "json", "none"),
+        default="auto",
+        help="how progress is shown on stderr (auto: a bar on a terminal, else lines)",
+    )
 
     reach = pull.add_argument_group("how to reach the registry")
     reach.add_argument(

@@ -17,7 +17,7 @@ from reference.errors import PullError, StoreError
 from reference.images import ImageStore
 from reference.manifests import ImageConfig, Manifest
 from reference.output import check_free, fresh_directory
-from reference.progress_bar import Bar, Board, watched
+from reference.progress_bar import Bar, Board, Ticks, as_json, as_lines, watched
 from reference.pull import Pulled, Puller
 from reference.settings import load_config
 from reference.snapshots import Snapshots
@@ -73,16 +73,17 @@ def pull(arguments: argparse.Namespace, root: Path, password: str) -> None:
     # Without a folder to unpack into, a layout is all that is wanted: `-o` alone only copies.
     request = Request(arguments.image, auth=auth, unpack=rootfs is not None or output is None)
     with ExitStack() as stack:
-        board = Board(_line if not arguments.quiet and not sys.stderr.isatty() else _nothing)
+        how = "none" if arguments.quiet else arguments.progress
+        if how == "auto":
+            how = "bar" if sys.stderr.isatty() else "lines"
+        board = Board({"lines": as_lines(_line), "json": as_json(_line)}.get(how, _nothing))
         puller = watched(board)(config_of(arguments), root)
         if rootfs is not None:
             folder = stack.enter_context(fresh_directory(rootfs))
             puller.unpacked = IntoFolder(puller, folder)
-        if not arguments.quiet and sys.stderr.isatty():
-            with Bar(board, sys.stderr):
-                pulled = puller.pull(request)
-        else:
-            pulled = puller.pull(request)
+        if how in ("bar", "json"):
+            stack.enter_context(Bar(board, sys.stderr) if how == "bar" else Ticks(board))
+        pulled = puller.pull(request)
         if output is not None:
             write_layout(puller, pulled, output)
     for title, value in (
@@ -226,5 +227,5 @@ def _line(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _nothing(text: str) -> None:
+def _nothing(text: str, event: object) -> None:
     return None

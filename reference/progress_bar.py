@@ -1,18 +1,19 @@
-"""What a person sees of a pull: a bar on a terminal, plain lines anywhere else.
+"""What is seen of a pull: a bar on a terminal, plain lines anywhere else, JSON for programs.
 
-`Board` collects what is going on, from any thread; `Bar` draws it a few times a second; `watched`
-gives a puller whose parts tell the board.
+`Board` collects what is going on, from any thread; `Bar` draws it a few times a second, `Ticks`
+says it once a second; `watched` gives a puller whose parts tell the board.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, Self, TextIO
 
 from reference.descriptors import Descriptor
 from reference.downloads import Downloads
@@ -35,11 +36,29 @@ def amount(size: float) -> str:
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
-class Board:
-    """What one pull has to do, and how far it is. `line` is told of each step, if given."""
+Tell = Callable[[str, Mapping[str, object]], None]
+"""Is told of a step: in words for people, and as an event for programs."""
 
-    def __init__(self, line: Callable[[str], None] = lambda text: None) -> None:
-        self._line = line
+
+def _nobody(text: str, event: Mapping[str, object]) -> None:
+    return None
+
+
+def as_lines(print_line: Callable[[str], None]) -> Tell:
+    """Steps as plain lines."""
+    return lambda text, event: print_line(text)
+
+
+def as_json(print_line: Callable[[str], None]) -> Tell:
+    """Steps as lines of JSON; each is an object with its `event`."""
+    return lambda text, event: print_line(json.dumps(event))
+
+
+class Board:
+    """What one pull has to do, and how far it is. `tell` is told of each step."""
+
+    def __init__(self, tell: Tell = _nobody) -> None:
+        self.tell = tell
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}
         self._stored: set[str] = set()
@@ -55,7 +74,11 @@ class Board:
             self._stored |= present
         missing = sum(size for digest, size in sizes.items() if digest not in present)
         if missing:
-            self._line(f"downloading {len(sizes) - len(present)} blobs, {amount(missing)}")
+            blobs = len(sizes) - len(present)
+            self.tell(
+                f"downloading {blobs} blobs, {amount(missing)}",
+                {"event": "downloading", "blobs": blobs, "bytes": missing},
+            )
 
     def writing(self, ingest: Ingest) -> None:
         """A blob begins to arrive."""
@@ -69,14 +92,17 @@ class Board:
             self._writing.pop(descriptor.digest, None)
             known = descriptor.digest in self._sizes
         if known:
-            self._line(f"downloaded {descriptor.digest}, {amount(descriptor.size)}")
+            self.tell(
+                f"downloaded {descriptor.digest}, {amount(descriptor.size)}",
+                {"event": "downloaded", "digest": descriptor.digest, "bytes": descriptor.size},
+            )
 
     def applied(self) -> None:
         """A layer was unpacked."""
         with self._lock:
             self._applied += 1
             number = self._applied
-        self._line(f"unpacked layer {number}")
+        self.tell(f"unpacked layer {number}", {"event": "unpacked", "layer": number})
 
     def state(self) -> tuple[int, int, int, int, int]:
         """Bytes here, bytes in all, blobs here, blobs in all, layers unpacked."""
@@ -89,17 +115,21 @@ class Board:
             return done, sum(self._sizes.values()), blobs, len(self._sizes), self._applied
 
 
-class Bar:
-    """Draws a board on a terminal while the `with` block lasts, and leaves no trace of it."""
+class Regularly:
+    """Does `self.tick()` again and again while the `with` block lasts, in a thread of its own."""
 
-    def __init__(self, board: Board, stream: TextIO) -> None:
-        self._board = board
-        self._stream = stream
+    interval: float
+
+    def __init__(self) -> None:
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress-bar", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._history: list[tuple[float, int]] = []
 
-    def __enter__(self) -> Bar:
+    def tick(self) -> None:
+        """To be done every `interval` seconds."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -111,13 +141,70 @@ class Bar:
     ) -> None:
         self._done.set()
         self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(self.interval):
+            self.tick()
+
+    def rate(self, now: float, done: int) -> float:
+        """Bytes a second, over the last moments."""
+        self._history.append((now, done))
+        while now - self._history[0][0] > _RATE_OVER:
+            self._history.pop(0)
+        since, before = self._history[0]
+        return (done - before) / (now - since) if now > since else 0.0
+
+
+class Ticks(Regularly):
+    """Tells a board's listener once a second how far it is."""
+
+    interval = 1.0
+
+    def __init__(self, board: Board) -> None:
+        super().__init__()
+        self._board = board
+
+    def tick(self) -> None:
+        """One event."""
+        done, total, blobs, all_blobs, applied = self._board.state()
+        self._board.tell(
+            f"{amount(done)} of {amount(total)}",
+            {
+                "event": "progress",
+                "bytes": done,
+                "bytes_in_all": total,
+                "bytes_per_second": round(self.rate(time.monotonic(), done)),
+                "blobs": blobs,
+                "blobs_in_all": all_blobs,
+                "unpacked": applied,
+            },
+        )
+
+
+class Bar(Regularly):
+    """Draws a board on a terminal while the `with` block lasts, and leaves no trace of it."""
+
+    interval = _REDRAW
+
+    def __init__(self, board: Board, stream: TextIO) -> None:
+        super().__init__()
+        self._board = board
+        self._stream = stream
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
         self._stream.write("\r\x1b[K")
         self._stream.flush()
 
-    def _run(self) -> None:
-        while not self._done.wait(_REDRAW):
-            self._stream.write("\r\x1b[K" + self.text(time.monotonic(), self.columns()))
-            self._stream.flush()
+    def tick(self) -> None:
+        """Draw once."""
+        self._stream.write("\r\x1b[K" + self.text(time.monotonic(), self.columns()))
+        self._stream.flush()
 
     def columns(self) -> int:
         """The width of the terminal that is drawn on, which stdout may not be."""
@@ -140,14 +227,6 @@ class Bar:
             return words[: columns - 1]
         filled = width * min(done, total) // total
         return f"[{'#' * filled}{' ' * (width - filled)}] {words}"
-
-    def rate(self, now: float, done: int) -> float:
-        """Bytes a second, over the last moments."""
-        self._history.append((now, done))
-        while now - self._history[0][0] > _RATE_OVER:
-            self._history.pop(0)
-        since, before = self._history[0]
-        return (done - before) / (now - since) if now > since else 0.0
 
 
 def watched(board: Board) -> type[Puller]:

@@ -32,7 +32,7 @@ from fakeregistry import (
 from reference import __version__
 from reference.cli import default_root, main
 from reference.descriptors import Descriptor, digest_of
-from reference.progress_bar import Bar, Board, amount
+from reference.progress_bar import Bar, Board, Ticks, amount, as_json, as_lines
 from reference.store import Store
 
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
@@ -525,7 +525,7 @@ def test_the_bar_fits_its_line(tmp_path: Path) -> None:
     data = b"x" * 1000
     one, two = Descriptor.of("a/b", data), Descriptor.of("a/b", data * 3)
     lines: list[str] = []
-    board = Board(lines.append)
+    board = Board(as_lines(lines.append))
     bar = Bar(board, io.StringIO())
     assert bar.text(0.0, 80) == "resolving"
     store = Store(tmp_path / "s")
@@ -558,3 +558,41 @@ def test_the_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert default_root() == Path("/data/refpull")
     monkeypatch.setenv("XDG_DATA_HOME", "relative")
     assert default_root() == Path.home() / ".local/share/refpull"
+
+
+def test_progress_as_json_is_one_event_a_line(
+    image: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    assert main(["pull", "--progress", "json", image.reference, "--rootfs", out]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    steps = [event for event in events if event["event"] != "progress"]
+    assert [event["event"] for event in steps].count("downloaded") == 3
+    assert {"event": "unpacked", "layer": 2} in steps
+    assert steps[0]["event"] == "downloading"
+    assert steps[0]["bytes"] == sum(e["bytes"] for e in steps if e["event"] == "downloaded")
+
+
+def test_a_tick_says_how_far_it_is() -> None:
+    lines: list[str] = []
+    board = Board(as_json(lines.append))
+    board.expect([Descriptor("application/x", digest_of(b"x"), 10)], lambda digest: True)
+    Ticks(board).tick()
+    assert json.loads(lines[-1]) == {
+        "event": "progress",
+        "bytes": 10,
+        "bytes_in_all": 10,
+        "bytes_per_second": 0,
+        "blobs": 1,
+        "blobs_in_all": 1,
+        "unpacked": 0,
+    }
+
+
+@pytest.mark.parametrize(("how", "lines"), [("lines", 6), ("none", 0)])
+def test_progress_is_shown_as_asked(
+    image: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, lines: int
+) -> None:
+    out = str(tmp_path / "out")
+    assert main(["pull", "--progress", how, image.reference, "--rootfs", out]) == 0
+    assert len(capsys.readouterr().err.splitlines()) == lines
