@@ -273,7 +273,10 @@ def _content_encode(fault: Any, seen: Seen, honest: Seen | None) -> bool:
         return False
     if fault.coding == "br" or seen.method == "HEAD" or honest is None:
         return _other_body(seen, honest)
-    return _decoded(fault.coding, seen.body) == honest.body
+    try:
+        return _decoded(fault.coding, seen.body) == honest.body
+    except EOFError:  # another rule has cut it
+        return False
 
 
 def _content_encoding_label(fault: Any, seen: Seen, honest: Seen | None) -> bool:
@@ -400,6 +403,8 @@ def _delay_first_byte(_: Any, seen: Seen, __: Seen | None) -> bool:
 def _stall_after(fault: Any, seen: Seen, _: Seen | None) -> bool:
     # A TLS record that is cut in the middle hides the bytes that it has.
     came = len(seen.body) <= fault.n if fault.inside_record else len(seen.body) == fault.n
+    if fault.seconds is not None and seen.end in ("rst", "fin"):
+        return came and seen.took >= fault.seconds * 0.9
     return seen.end == "held" and bool(seen.head) and came
 
 

@@ -30,7 +30,7 @@ class Seen:
 
     ``again``: what came of a further request on the same connection; ``idle``: how an idle one
     fared; ``aged``: by how many seconds the registry's clock was set forward; ``released``: rules
-    whose gates were opened meanwhile.
+    whose gates were opened meanwhile; ``took``: seconds.
     """
 
     registry: str
@@ -45,6 +45,7 @@ class Seen:
     again: Seen | None = None
     idle: str = ""
     aged: float = 0.0
+    took: float = 0.0
     released: list[str] = field(default_factory=list)
 
     def _split(self) -> tuple[list[bytes], bytes, bytes]:

@@ -81,6 +81,7 @@ STYLES = (
     Style(post=True),
     Style(headers={"If-Range": '"another"'}, range="bytes=7-"),
     Style(headers={"Accept": "*/*"}),
+    Style(headers={"Range": "bytes=0-"}),
     Style(headers={"Accept-Encoding": "gzip, zstd, deflate, br, x-gzip"}),
     Style(uploads=True),
 )
@@ -88,6 +89,13 @@ STYLES = (
 
 def verbs_of(rule: RulePart) -> list[str]:
     return [name_of(fault).partition("(")[0] for fault in rule.faults]
+
+
+def pauses(rule: RulePart) -> bool:
+    """Whether it stands still for less than a second before it breaks: that is waited for."""
+    waits = [fault for fault in rule.faults if getattr(fault, "seconds", False) is not False]
+    short = all(fault.seconds is not None and fault.seconds < 1 for fault in waits)
+    return bool(waits) and short and len(rule.faults) > len(waits)
 
 
 class Walk:
@@ -126,7 +134,8 @@ class Walk:
     def _holding(self) -> bool:
         """Whether a gate holds something, or a rule that has just fired takes its time."""
         return any(
-            rule.gate.holding > 0 or (rule.fired > before and TIMED & set(verbs_of(part)))
+            (rule.gate.holding > 0 and not pauses(part))
+            or (rule.fired > before and TIMED & set(verbs_of(part)))
             for (part, rule), before in zip(self.built.rules, self.before, strict=True)
         )
 
@@ -177,7 +186,9 @@ class Walk:
             ping = f"GET /v2/ HTTP/1.1\r\nHost: {registry.host}\r\n\r\n"
             idle.ask(Seen(name, "GET", "/v2/", {}), ping.encode(), 1 << 16)
         line = self._line(name, trust, client)
+        began = time.monotonic()
         seen = line.ask(Seen(name, method, path, asked), request, expected)
+        seen.took = time.monotonic() - began
         seen.fired = [
             part
             for (part, rule), count in zip(self.built.rules, before, strict=True)
