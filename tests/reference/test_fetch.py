@@ -221,6 +221,20 @@ def test_resuming_without_a_byte_ends_soon(tmp_path: Path, monkeypatch: pytest.M
     assert len(transport.asked) == 4
 
 
+def test_what_comes_again_after_a_restart_is_no_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference.progress.Cancellation.wait", lambda self, seconds: None)
+
+    def same_cut(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(416) if "range" in request.headers else cut(100)
+
+    transport = ScriptedTransport(same_cut, Config(resume_attempts=3))
+    with pytest.raises(BodyError):
+        fetcher_at(transport, tmp_path).fetch(LAYER)
+    assert len(transport.asked) == 5
+
+
 def test_resuming_has_a_budget(tmp_path: Path) -> None:
     def drip(request: httpx.Request) -> httpx.Response:
         start = int(request.headers.get("range", "bytes=0-")[6:-1])
