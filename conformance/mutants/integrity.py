@@ -48,6 +48,7 @@ class _Trusting(Store):
         "blob/forged-digest-header-is-not-believed",
         "blob/false-data-is-not-used",
         "blob/corrupt-foreign-layer-is-refused",
+        "incident/resumed-bytes-dont-fit",
     },
 )
 class NoDigestCheck(Puller):
@@ -160,7 +161,16 @@ class _EndsEarly(Fetcher):
             ingest.commit()
 
 
-@mutant("short-is-whole", area="blob", kills={"blob/cut-short-is-refused"})
+@mutant(
+    "short-is-whole",
+    area="blob",
+    kills={
+        "blob/cut-short-is-refused",
+        "incident/cut-body-with-a-good-end",
+        "incident/mirror-promises-and-sends-nothing",
+        "incident/short-layer-under-true-length",
+    },
+)
 class ShortIsWhole(Puller):
     """Takes a body that ends early for the whole blob, and keeps it."""
 
@@ -271,7 +281,11 @@ class _FetchesUnknownSizes(Fetcher):
             super().check_promise(answer, descriptor)
 
 
-@mutant("negative-is-unknown", area="blob", kills={"blob/negative-size-is-refused"})
+@mutant(
+    "negative-is-unknown",
+    area="blob",
+    kills={"blob/negative-size-is-refused", "incident/descriptor-without-size"},
+)
 class NegativeIsUnknown(Puller):
     """Takes a negative size for an unknown one, and pulls."""
 
@@ -399,7 +413,11 @@ class FetchesListedLayersTwice(Puller):
         return rootfs
 
 
-@mutant("forgets-what-it-has", area="blob", kills={"blob/shared-layer"})
+@mutant(
+    "forgets-what-it-has",
+    area="blob",
+    kills={"blob/shared-layer", "incident/last-layer-breaks"},
+)
 class ForgetsWhatItHas(Puller):
     """Fetches every layer of an image, whether it is there or not."""
 

@@ -258,7 +258,11 @@ class _GetOnly(Resolver):
             return self.read(answer, name)
 
 
-@mutant("get-only", area="manifests", kills={"manifests/order-of-requests"})
+@mutant(
+    "get-only",
+    area="manifests",
+    kills={"incident/head-and-get-disagree", "manifests/order-of-requests"},
+)
 class GetOnly(Puller):
     """Resolves by GET, without HEAD: allowed, and to be seen."""
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from conformance.mutate import mutant
 from reference.descriptors import Descriptor
-from reference.errors import BodyError, RegistryError
+from reference.errors import BodyError, RegistryError, StoreError
 from reference.fetch import Fetcher
+from reference.hosts import Host
 from reference.pull import Puller
+from reference.remote import Remote
 from reference.store import Ingest, Store
-from reference.transport import Answer
+from reference.transport import Answer, Ask
 
 
 class _GivesUp(Fetcher):
@@ -25,7 +27,12 @@ class _GivesUp(Fetcher):
     kills={
         "incident/body-cut-then-range-refused",
         "incident/connection-reset-in-layer",
+        "incident/little-progress-each-time",
+        "incident/open-range-refused",
         "incident/range-ignored-on-resume",
+        "incident/range-ignored-until-cached",
+        "incident/tls-ends-without-goodbye",
+        "incident/whole-layer-never-gets-through",
         "resume/after-a-cut",
         "resume/after-a-reset",
         "resume/part-without-content-range",
@@ -47,7 +54,11 @@ class _StartsAnew(Fetcher):
 @mutant(
     "resets-are-final",
     area="resume",
-    kills={"incident/connection-reset-in-layer", "resume/after-a-reset"},
+    kills={
+        "incident/connection-reset-in-layer",
+        "incident/whole-layer-never-gets-through",
+        "resume/after-a-reset",
+    },
 )
 class ResetsAreFinal(Puller):
     """Resumes after a cut, and not after a reset."""
@@ -64,7 +75,11 @@ class _AppendsTheWhole(Fetcher):
 @mutant(
     "appends-the-whole",
     area="resume",
-    kills={"incident/range-ignored-on-resume", "resume/range-ignored"},
+    kills={
+        "incident/range-ignored-on-resume",
+        "incident/range-ignored-until-cached",
+        "resume/range-ignored",
+    },
 )
 class AppendsTheWhole(Puller):
     """Takes every answer to a Range request for the rest."""
@@ -108,7 +123,16 @@ class _WholesOnly(Store):
             super().verify_digest(descriptor, actual)
 
 
-@mutant("pieces-arent-hashed", area="resume", kills={"resume/other-part-is-never-kept"})
+@mutant(
+    "pieces-arent-hashed",
+    area="resume",
+    kills={
+        "incident/little-progress-each-time",
+        "incident/other-part-than-asked",
+        "incident/resumed-bytes-dont-fit",
+        "resume/other-part-is-never-kept",
+    },
+)
 class PiecesArentHashed(Puller):
     """Trusts any partial answer, and doesn't verify what it has put together."""
 
@@ -139,7 +163,11 @@ class _RefusedIsRefused(Fetcher):
         return super().position(answer, ingest)
 
 
-@mutant("gives-up-on-416", area="resume", kills={"resume/range-refused"})
+@mutant(
+    "gives-up-on-416",
+    area="resume",
+    kills={"incident/open-range-refused", "resume/range-refused"},
+)
 class GivesUpOn416(Puller):
     """Gives a layer up where its rest is refused."""
 
@@ -156,7 +184,16 @@ class _Tireless(Fetcher):
         return 0.0
 
 
-@mutant("never-gives-up", area="resume", kills={"resume/cut-every-time-ends"})
+@mutant(
+    "never-gives-up",
+    area="resume",
+    kills={
+        "incident/last-layer-breaks",
+        "incident/mirror-promises-and-sends-nothing",
+        "incident/short-layer-under-true-length",
+        "resume/cut-every-time-ends",
+    },
+)
 class NeverGivesUp(Puller):
     """Asks for a broken body until it comes."""
 
@@ -183,9 +220,128 @@ class _TrustsWhatIsThere(Fetcher):
         self.drain(self.sources(descriptor)[0], descriptor, ingest)
 
 
-@mutant("keeps-bad-bytes", area="resume", kills={"resume/next-pull-after-corruption"})
+@mutant(
+    "keeps-bad-bytes",
+    area="resume",
+    kills={
+        "incident/mirror-promises-and-sends-nothing",
+        "resume/next-pull-after-corruption",
+    },
+)
 class KeepsBadBytes(Puller):
     """Keeps bytes whose digest was wrong, and fails by them ever after."""
 
     store = _KeepsBadBytes
     fetcher = _TrustsWhatIsThere
+
+
+class _FreshIngest(Ingest):
+    def _rehash(self) -> None:
+        """Every pull begins at its first byte."""
+        self.restart()
+
+
+class _ForgetfulStore(Store):
+    ingests = _FreshIngest
+
+
+@mutant("begins-anew", area="resume", kills={"incident/second-run-asks-for-the-rest"})
+class BeginsAnew(Puller):
+    """Throws away what an interrupted pull has left, and fetches it once more."""
+
+    store = _ForgetfulStore
+
+
+class _WholeByStatus(Fetcher):
+    def position(self, answer: Answer, ingest: Ingest) -> bool:
+        """200 is the whole, whatever Content-Range says."""
+        assert isinstance(self.store, _WholesOnly)
+        if answer.status == 200 and "content-range" in answer.headers:
+            self.store.pieced.add(ingest.descriptor.digest)
+            ingest.restart()
+        return super().position(answer, ingest)
+
+    def check_promise(self, answer: Answer, descriptor: Descriptor) -> None:
+        """What is said to be whole is whole."""
+        if "content-range" not in answer.headers:
+            super().check_promise(answer, descriptor)
+
+
+@mutant("takes-a-part-for-the-whole", area="resume", kills={"incident/part-under-status-200"})
+class TakesAPartForTheWhole(Puller):
+    """Keeps the rest of a layer as the layer where it comes under status 200, unverified."""
+
+    store = _WholesOnly
+    fetcher = _WholeByStatus
+
+
+class _AsksBySeveralRanges(Remote):
+    def request(
+        self, host: Host, method: str, url: str, headers: dict[str, str], authority: str | None
+    ) -> Ask:
+        """A table of contents and a footer, first of all."""
+        if "zstd" in headers.get("Accept", ""):
+            headers = {"Range": "bytes=0-99, 200-299", **headers}
+        return super().request(host, method, url, headers, authority)
+
+
+@mutant("asks-for-several-ranges", area="resume", kills={"incident/several-ranges-refused"})
+class AsksForSeveralRanges(Puller):
+    """Asks for two ranges of each zstd layer at once, and fails where that is refused."""
+
+    remote = _AsksBySeveralRanges
+
+
+class _AsksByRange(Remote):
+    def request(
+        self, host: Host, method: str, url: str, headers: dict[str, str], authority: str | None
+    ) -> Ask:
+        """The whole is a range too."""
+        if method == "GET" and "/blobs/" in url:
+            headers = {"Range": "bytes=0-", **headers}
+        return super().request(host, method, url, headers, authority)
+
+
+class _TakesThePart(Fetcher):
+    def position(self, answer: Answer, ingest: Ingest) -> bool:
+        """It was asked for from byte 0 on."""
+        return (answer.status == 206 and not ingest.offset) or super().position(answer, ingest)
+
+
+@mutant(
+    "asks-by-range-first",
+    area="resume",
+    kills={"incident/range-refused-on-first-request", "resume/range-refused"},
+)
+class AsksByRangeFirst(Puller):
+    """Asks for whole layers by Range, and has no other way."""
+
+    remote = _AsksByRange
+    fetcher = _TakesThePart
+
+
+class _StumblingIngest(Ingest):
+    def __enter__(self) -> Ingest:
+        """Somebody else must be at it."""
+        if self._store.ingest_path(self.descriptor.digest).exists():
+            raise StoreError(f"{self.descriptor.digest} is being fetched already")
+        return super().__enter__()
+
+
+class _StumblingStore(Store):
+    ingests = _StumblingIngest
+
+
+@mutant(
+    "stumbles-over-leftovers",
+    area="resume",
+    kills={
+        "cancel/next-pull-after-a-kill-succeeds",
+        "incident/killed-before-and-in-a-layer",
+        "incident/second-run-asks-for-the-rest",
+    },
+)
+class StumblesOverLeftovers(Puller):
+    """Takes what a killed pull has left for the work of another one, and waits for nobody."""
+
+    store = _StumblingStore

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import httpx
+
 from conformance.mutate import mutant
 from reference.errors import TransportError
 from reference.pull import Puller
@@ -19,7 +21,15 @@ class _WantsLengths(Transport):
         return answer
 
 
-@mutant("wants-lengths", area="transport", kills={"transport/chunked-bodies-are-read"})
+@mutant(
+    "wants-lengths",
+    area="transport",
+    kills={
+        "incident/blob-without-length",
+        "incident/manifest-without-length",
+        "transport/chunked-bodies-are-read",
+    },
+)
 class WantsLengths(Puller):
     """Reads no body that doesn't state its length."""
 
@@ -105,3 +115,28 @@ class GivesUpOnServerErrors(Puller):
     """Ends the pull by the first 5xx."""
 
     remote = _ErrorsAreFinal
+
+
+class _Undecoded(Transport):
+    def request(self, ask: Ask, timeouts: dict[str, float | None]) -> httpx.Request:
+        """Less is faster."""
+        request = super().request(ask, timeouts)
+        request.headers["Accept-Encoding"] = "gzip, zstd"
+        return request
+
+    def hop(self, ask: Ask) -> Answer:
+        """Bytes are bytes."""
+        answer = super().hop(ask)
+        answer.headers.pop("content-encoding", None)
+        return answer
+
+
+@mutant(
+    "asks-for-codings-and-keeps-them",
+    area="transport",
+    kills={"incident/layer-labelled-as-coded", "incident/proxy-compresses"},
+)
+class AsksForCodingsAndKeepsThem(Puller):
+    """Accepts gzip and zstd on the wire, and takes what comes for the content itself."""
+
+    transport = _Undecoded
