@@ -7,7 +7,7 @@ must succeed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,4 +205,10 @@ def _host(part: HostPart, world: World) -> HostConfig:
         options["skip_verify"] = part.trust == "skip"
     if part.client_certificate:
         options["client_certificate"], options["client_key"] = world.client_certificate
-    return registry.as_host(path=part.path, override_path=part.override_path, **options)
+    host = registry.as_host(path=part.path, override_path=part.override_path, **options)
+    if not part.resolves:
+        # RFC 6761, 6.4: nothing has a name below .invalid.
+        words = f"the name of {part.registry} doesn't resolve"
+        nowhere = host.url.replace(registry.real.hostname, f"{part.registry}.invalid", 1)
+        host = replace(host, url=world.lie(words, nowhere, truth=host.url, where="request"))
+    return host

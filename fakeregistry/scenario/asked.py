@@ -31,6 +31,7 @@ class HostPart:
 
     ``path`` is appended to the registry's URL; with ``override_path`` it is the API's root, and no
     ``/v2`` follows. ``capabilities`` empty: the puller's default. ``headers`` go to this host only.
+    ``resolves`` False: its name can't be looked up (a lie of the request).
     """
 
     registry: str
@@ -42,6 +43,7 @@ class HostPart:
     dial_timeout: float | None = None
     trust: TrustWord = "right"
     client_certificate: bool = False
+    resolves: bool = True
 
 
 @dataclass(frozen=True)

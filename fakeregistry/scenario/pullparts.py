@@ -131,6 +131,7 @@ class PullReader(WorldReader):
             dial_timeout=table.seconds("dial_timeout"),
             trust=cast(Any, table.choice("trust", TRUSTS, "right")),
             client_certificate=table.flag("client_certificate"),
+            resolves=table.flag("resolves", True),
         )
         table.finish()
         return part

@@ -188,6 +188,7 @@ def _host() -> Schema:
             "dial_timeout": _TIME,
             "trust": _words(*TRUSTS),
             "client_certificate": _FLAG,
+            "resolves": _FLAG,
         },
         ("registry",),
     )

@@ -152,6 +152,16 @@ def test_hosts_have_options(judge: Judge) -> None:
     assert done.record.verdict == "pass", done.record
 
 
+def test_a_host_may_be_unknown_to_the_resolver(judge: Judge) -> None:
+    world = '[[registry]]\n[[registry]]\nname = "mirror"\n'
+    image = '[[image]]\nregistry = ["origin", "mirror"]\n'
+    hosts = '[pull]\nhosts = [{ registry = "mirror", resolves = false }]\n'
+    done = judged(judge, f'{world}{image}{hosts}{PULLED}untouched = ["mirror"]\n')
+
+    assert done.record.verdict == "pass", done.record
+    assert done.record.lies == ["the name of mirror doesn't resolve"]
+
+
 WRONG: list[tuple[str, str]] = [
     ('[[expect.requests]]\non = "blob"\nat_most = 1', "2 requests for blob at origin, at most 1"),
     ('[[expect.requests]]\non = "blob"\nat_least = 9', "2 requests for blob at origin, at least 9"),

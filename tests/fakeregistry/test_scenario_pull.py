@@ -82,7 +82,7 @@ def test_a_host_says_what_it_is_for() -> None:
     (host,) = pull(
         'hosts = [{ registry = "mirror", server = true, capabilities = ["pull", "resolve"], '
         'path = "/v2/proxy", override_path = true, headers = { A = "b" }, dial_timeout = "1s", '
-        'trust = "skip", client_certificate = true }]'
+        'trust = "skip", client_certificate = true, resolves = false }]'
     ).hosts
 
     assert host == HostPart(
@@ -95,6 +95,7 @@ def test_a_host_says_what_it_is_for() -> None:
         dial_timeout=1.0,
         trust="skip",
         client_certificate=True,
+        resolves=False,
     )
 
 
