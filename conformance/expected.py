@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from conformance.breaches import breaches_of
+from conformance.contract import HarnessError
 from conformance.pulls import CasePuller, Pulled
+from conformance.rightness import platform_image
 from conformance.steps import Step
 from conformance.world import World
 from fakeregistry import Exchange
 from fakeregistry.scenario import ConnectionsPart, ExpectPart, Outcome, RequestsPart
 from fakeregistry.scenario.build import Built
 
-__all__ = ["most_in_flight", "of_step", "of_world"]
+__all__ = ["most_in_flight", "of_content", "of_step", "of_world"]
 
 _CONTENT = frozenset(
     {"tag_manifest", "manifest", "config", "blob", "redirect_target", "foreign_url"}
@@ -34,6 +36,29 @@ def of_step(step: Step, expect: ExpectPart) -> None:
             assert pulled.seconds <= expect.at_most_s, f"took {pulled.seconds:.1f} s"
         if expect.at_least_s is not None:
             assert pulled.seconds >= expect.at_least_s, f"took {pulled.seconds:.1f} s only"
+
+
+def of_content(step: Step, built: Built, puller: CasePuller) -> None:
+    """Assert that it is this image which was brought: another one is no fault of the store's.
+
+    What the blobs are is looked at after every pull, whatever is expected (`rightness`).
+    """
+    part, expect = step.part, built.scenario.expect
+    assert expect is not None
+    if part.stopped_at is not None or (part.outcome or expect.outcome) != "pulled":
+        return
+    image = built.images[part.image or next(iter(built.images))]
+    spec = platform_image(image, part.platform)
+    if spec is None:
+        return
+    reference = image.by_digest if part.by_digest else image
+    try:
+        held = puller.layout(reference, store=part.store)
+    except HarnessError:
+        return  # it makes no sense, which is told by who looked after the pull
+    assert held is not None, "the image isn't there"
+    words = f"holds the manifest {held.manifest_digest}, expected was {spec.digest}"
+    assert held.manifest_digest == spec.digest, words
 
 
 def _ended(pulled: Pulled, outcome: Outcome) -> None:

@@ -152,4 +152,6 @@ def _play(scenario: Scenario, world: World, puller: CasePuller) -> None:
     for step in played(built, world, puller):
         steps.append(step)
         expected.of_step(step, scenario.expect)
+        if scenario.expect.content and not world.honest:
+            expected.of_content(step, built, puller)
     expected.of_world(steps, built, world, puller)
