@@ -12,6 +12,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from seen import Seen
@@ -57,8 +58,12 @@ def _status(fault: Any, seen: Seen, _: Seen | None) -> bool:
 
 
 def _too_many(fault: Any, seen: Seen, _: Seen | None) -> bool:
-    said = None if fault.retry_after is None else str(fault.retry_after)
-    return seen.status == 429 and seen.header("retry-after") == said
+    said = seen.header("retry-after")
+    if fault.date and said:
+        ahead = parsedate_to_datetime(said) - parsedate_to_datetime(seen.header("date") or "")
+        return seen.status == 429 and abs(ahead.total_seconds() - fault.retry_after) <= 1
+    wanted = None if fault.retry_after is None else str(fault.retry_after)
+    return seen.status == 429 and said == (wanted and wanted.encode().decode("latin-1"))
 
 
 def _not_modified(_: Any, seen: Seen, __: Seen | None) -> bool:

@@ -252,9 +252,11 @@ class Walk:
             for name, value in asking.get("header", {}).items()
             if value is not False
         }
+        ranges = [asking["range"] for asking in asked if isinstance(asking.get("range"), dict)]
         homes = [part.name for part in self.scenario.registries]
         styles = [
             *STYLES,
+            *(Style(range=f"bytes={one['start']}-") for one in ranges if "start" in one),
             *([Style(headers=given)] if given else []),
             *(Style(home=name) for name in homes),
             *(Style(home=name, auth="never", heads=True) for name in homes),
