@@ -159,6 +159,10 @@ class Auth:
         given = basic_credentials(request)
         return None if given is None else given[0]
 
+    def challenge_words(self, repository: str | None, method: str) -> Mapping[str, str]:
+        """What a challenge to a request of this method says."""
+        return {"realm": self.registry.name}
+
     # refusing
 
     def guards(self, facts: Facts) -> bool:
@@ -196,8 +200,8 @@ class BasicAuth(Auth):
         given = basic_credentials(request)
         if given is None or not self.knows(*given):
             problem: Problem = "no_credentials" if given is None else "wrong_credentials"
-            name = self.registry.name
-            return self._refusal(problem, {"realm": name}, f'Basic realm="{name}"')
+            words = self.challenge_words(facts.repository, request.method)
+            return self._refusal(problem, words, f'Basic realm="{words["realm"]}"')
         repository = facts.repository
         if repository is not None and not allows(self.rights(given[0]), repository, action):
             return Denial(error(403, *ERROR_CODES[403]), "no_right")

@@ -7,10 +7,12 @@ script, so that a rule which doesn't fire has done nothing.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from .grants import Grant
+from .messages import Facts, Request
 from .script import Script
 from .signed import Terms
 from .storage import Placed
@@ -52,6 +54,10 @@ class Host(Protocol):
         """Let this registry's passwords be new, and with `tokens` every token be dead."""
         ...
 
+    def challenge_words(self, request: Request, facts: Facts) -> Mapping[str, str]:
+        """What the true challenge says: realm, and of tokens service and scope."""
+        ...
+
 
 class Nowhere:
     """A host without a topology around it."""
@@ -84,6 +90,10 @@ class Nowhere:
 
     def rotate(self, tokens: bool) -> None:
         """Nothing to rotate."""
+
+    def challenge_words(self, request: Request, facts: Facts) -> Mapping[str, str]:
+        """Nothing to say."""
+        return {}
 
 
 class Hosting:
@@ -144,6 +154,11 @@ class Hosting:
         if tokens and isinstance(auth, BearerAuth):
             auth.expire()
             auth.revoke_refresh_tokens()
+
+    def challenge_words(self, request: Request, facts: Facts) -> Mapping[str, str]:
+        """What the true challenge says: realm, and of tokens service and scope."""
+        auth = self._registry.auth
+        return {} if auth is None else auth.challenge_words(facts.repository, request.method)
 
 
 def path_of(url: str) -> str:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .content import ImageSpec, IndexSpec, Layer, Schema1Spec, Spec
 from .content.descriptors import Descriptor
 
 if TYPE_CHECKING:
     from .registry import Registry
+
+
+class HasManifest(Protocol):
+    """An image or index: something with a manifest."""
+
+    @property
+    def manifest(self) -> bytes:
+        """The bytes of the manifest or index."""
+        ...
 
 
 @dataclass(frozen=True)

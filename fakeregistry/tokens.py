@@ -264,32 +264,32 @@ class BearerAuth(Auth):
         repository = facts.repository
         scheme, _, value = (request.header("authorization") or "").partition(" ")
         if scheme.lower() != "bearer":
-            return self._refused("no_credentials", repository, action)
+            return self._refused("no_credentials", request, repository)
         with self.lock:
             grant = self._accepted(value.strip())
             if grant is None or self.reject_tokens or grant.rejected:
-                return self._refused("wrong_credentials", repository, action, "invalid_token")
+                return self._refused("wrong_credentials", request, repository, "invalid_token")
             if not grant.use(self.registry.topology.clock.now()):
                 status = self.token_expired_status
                 if status != 401:
                     return Denial(error(status, "DENIED", "the token has expired"), "expired_token")
-                return self._refused("expired_token", repository, action, "invalid_token")
+                return self._refused("expired_token", request, repository, "invalid_token")
             if repository is not None and not grant.covers(repository, action):
-                return self._refused("scope", repository, action, "insufficient_scope")
+                return self._refused("scope", request, repository, "insufficient_scope")
         return None
 
     def _refused(
-        self, problem: Problem, repository: str | None, action: str, said: str = ""
+        self, problem: Problem, request: Request, repository: str | None, said: str = ""
     ) -> Denial:
-        words = self.challenge_words(repository, action)
+        words = self.challenge_words(repository, request.method)
         fields = [f'{name}="{value}"' for name, value in words.items() if value]
         if said:
             fields.append(f'error="{said}"')
         return self._refusal(problem, words, "Bearer " + ",".join(fields))
 
-    def challenge_words(self, repository: str | None, action: str) -> dict[str, str]:
-        """What a challenge says to this request: realm, service and scope."""
-        actions = {"pull": "pull", "push": "pull,push", "delete": "delete"}[action]
+    def challenge_words(self, repository: str | None, method: str) -> dict[str, str]:
+        """What a challenge to a request of this method says: realm, service and scope."""
+        actions = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(method, "pull,push")
         scope = f"repository:{repository}:{actions}" if repository else ""
         return {"realm": self.realm, "service": self.service, "scope": scope}
 

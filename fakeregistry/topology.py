@@ -12,6 +12,7 @@ from .certificates import Certificates
 from .clock import Clock
 from .door import ADDRESS
 from .journal import Journal
+from .leaks import Leak, leaks_of
 from .registry import Registry
 from .rules import Rule
 from .secrets import Secrets
@@ -86,6 +87,14 @@ class Registries:
         """Return the registry that a URL, or a host with its port, leads to; or None."""
         host = urlsplit(url if "://" in url else f"//{url}").netloc.rpartition("@")[2]
         return next((r for r in self.registries.values() if r.host == host), None)
+
+    def leaks(self, owner: str | None = None) -> list[Leak]:
+        """Secrets (of one registry, or of any) that came where they don't belong, in order."""
+        return leaks_of(self, owner)
+
+    def contacted_canaries(self) -> list[str]:
+        """The names of the registries with `canary = True` to which somebody has connected."""
+        return [one.name for one in self.registries.values() if one.canary and one.contacted]
 
     def place_url(self, url: str, placed: Placed) -> bool:
         """Serve an object at a URL of this topology; False where it leads elsewhere."""

@@ -5,18 +5,16 @@ Those about what an answer says are in `answerverbs`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from . import faults as f
 from .answerverbs import AnswerVerbs
 from .connectionverbs import ConnectionVerbs
+from .hostverbs import HostVerbs
 from .orderverbs import OrderVerbs
 
-if TYPE_CHECKING:
-    from .registry import Registry
 
-
-class Verbs(AnswerVerbs, ConnectionVerbs, OrderVerbs):
+class Verbs(AnswerVerbs, ConnectionVerbs, HostVerbs, OrderVerbs):
     """What a rule can do to an answer; each method adds one fault and returns the rule."""
 
     def __init__(self) -> None:
@@ -79,10 +77,3 @@ class Verbs(AnswerVerbs, ConnectionVerbs, OrderVerbs):
     def reset_before_headers(self) -> Self:
         """Read the request, then RST without a word."""
         return self.add(f.ResetBeforeHeaders())
-
-    def redirect(
-        self, to: Registry | str | None = None, code: int = 307, path: str | None = None
-    ) -> Self:
-        """Send the client to another registry (or a URL), which serves the very same object."""
-        name = to if to is None or isinstance(to, str) else to.name
-        return self.add(f.Redirect(name, code, path))

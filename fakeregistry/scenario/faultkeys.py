@@ -8,6 +8,7 @@ Bytes are a text, or a table that names an object of the file (see `objects`).
 
 import dataclasses
 import types
+from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from fakeregistry.faults import FAULTS, Fault
@@ -93,10 +94,13 @@ def _converted(value: Any, hint: Any, find: objects.Finder) -> Any:
     allowed = choices(hint)
     if Any in allowed or object in allowed:
         return value
+    if isinstance(value, dict) and any(get_origin(one) is Mapping for one in allowed):
+        return value
     if isinstance(value, dict) and bytes in allowed:
         return find(value)
-    if get_origin(hint) is tuple:
-        return _list(value, get_args(hint)[0], find)
+    lists = [one for one in allowed if get_origin(one) is tuple]
+    if lists and (len(allowed) == 1 or isinstance(value, list)):
+        return _list(value, get_args(lists[0])[0], find)
     if (value is False and bool not in allowed) or value == _FOREVER:
         if type(None) in allowed:
             return None
@@ -129,12 +133,17 @@ def _wanted(allowed: set[Any]) -> str:
         words.append('a number or a size such as "64KiB"')
     elif float in allowed:
         words.append('a time such as 2.5 or "10s"')
-    if str in allowed or bytes in allowed or not allowed & {int, float, bool}:
+    scalar = any(get_origin(one) is None and one is not type(None) for one in allowed)
+    if str in allowed or bytes in allowed or (scalar and not allowed & {int, float, bool}):
         words.append("a text")
     if bytes in allowed:
         words.append("the name of an object such as { image = ID, layer = 0 }")
     if bool in allowed:
         words.append("true or false")
+    if any(get_origin(one) is Mapping for one in allowed):
+        words.append("a table of values")
+    if any(get_origin(one) is tuple for one in allowed):
+        words.append("a list")
     if type(None) in allowed:
         words.append('false or "forever" for none')
     return ", or ".join(words)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
 from typing import Any, get_args, get_origin
 
 from fakeregistry.faults import FAULTS
@@ -247,6 +248,9 @@ def _argument(hint: Any) -> Schema:
         forms.append(_object())
     if bool in allowed:
         forms.append(_FLAG)
+    forms += [_argument(one) for one in allowed if get_origin(one) is tuple]
+    if any(get_origin(one) is Mapping for one in allowed):
+        forms.append({"type": "object"})
     if type(None) in allowed:
         forms.append(_NONE)
     return forms[0] if len(forms) == 1 else {"anyOf": forms}

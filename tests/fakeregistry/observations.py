@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from hostlooks import HOST_LOOKS
 from seen import Seen
 
 if sys.version_info >= (3, 14):  # pragma: no cover
@@ -387,13 +388,6 @@ def _rate(fault: Any, seen: Seen, _: Seen | None) -> bool:
     return seen.status == fault.status
 
 
-# redirects
-
-
-def _redirect(fault: Any, seen: Seen, _: Seen | None) -> bool:
-    return seen.status == fault.code and seen.header("location") is not None
-
-
 # time, and how the connection ends
 
 
@@ -590,7 +584,7 @@ LOOKS: Mapping[str, Look] = {
     "release": _release,
     "advance_clock": _advance_clock,
     "rate": _rate,
-    "redirect": _redirect,
+    **HOST_LOOKS,
     "delay_headers": _delay_headers,
     "delay_first_byte": _delay_first_byte,
     "stall_after": _stall_after,

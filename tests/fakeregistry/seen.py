@@ -46,6 +46,8 @@ class Seen:
     idle: str = ""
     aged: float = 0.0
     took: float = 0.0
+    worth: list[int] = field(default_factory=list)
+    rotated: bool = False
     released: list[str] = field(default_factory=list)
 
     def _split(self) -> tuple[list[bytes], bytes, bytes]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostlooks import HOST_SAMPLES
 from observations import LOOKS
 from seen import Seen
 from walker import Walk, verbs_of
@@ -105,7 +106,9 @@ def _looked(part: RulePart, verb: str, fault: Any, met: list[Seen], twin: Walk) 
 
 def as_honest(seen: Seen, twin: Walk) -> Seen | None:
     """The same request in the honest world; None where there is nothing under that name."""
-    headers = {name: value for name, value in seen.asked.items() if name != "Host"}
+    # The body isn't kept: whoever promised one is refused for its lack.
+    unfit = ("Host", "Content-Length")
+    headers = {name: value for name, value in seen.asked.items() if name not in unfit}
     known = next((one.asked.get("Authorization") for one in reversed(twin.seen)), None)
     if "Authorization" in headers and known:
         headers["Authorization"] = known
@@ -217,6 +220,9 @@ OTHERS = {
 
 
 def sample(verb: str, *, tls: bool) -> Scenario:
+    if verb in HOST_SAMPLES:
+        text = HOST_SAMPLES[verb].replace("$TLS", str(tls).lower())
+        return read(Source.of_text(f"{verb}.toml", text))
     connection = verb in CONNECTION
     target = 'on = "connection"' if connection else 'on = "blob"\nlayer = 0'
     keys = SAMPLES[verb]
@@ -245,17 +251,19 @@ CONNECTION = frozenset(
     }
 )
 TLS_ONLY = frozenset(
-    {"tls_stall", "tls_alert", "refuse_tls", "http_on_tls_port", "old_tls_version", "alpn"}
+    {
+        *("tls_stall", "tls_alert", "refuse_tls", "http_on_tls_port", "old_tls_version", "alpn"),
+    }
 )
 PLAIN_ONLY = frozenset({"https_on_http_port"})
 
 
 def test_every_fault_has_a_look_and_a_sample() -> None:
-    assert set(LOOKS) == set(SAMPLES) == set(FAULTS)
+    assert set(LOOKS) == {*SAMPLES, *HOST_SAMPLES} == set(FAULTS)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-@pytest.mark.parametrize("verb", sorted(SAMPLES))
+@pytest.mark.parametrize("verb", sorted({*SAMPLES, *HOST_SAMPLES}))
 def test_each_fault_is_seen_by_its_look(verb: str, tls: bool, tmp_path: Path) -> None:
     if verb in (PLAIN_ONLY if tls else TLS_ONLY):
         pytest.skip("bites on the other kind of port alone")

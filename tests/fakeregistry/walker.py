@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+from hostlooks import TRIED, tried
 from seen import Line, Seen
 
 from fakeregistry import BearerAuth, Registries
@@ -66,6 +67,9 @@ class Style:
     headers: Mapping[str, str] = field(default_factory=dict)
     home: str = ""
     uploads: bool = False
+    old: bool = False
+    offline: bool = False
+    query: str = ""
 
 
 NATURAL = Style()
@@ -84,6 +88,11 @@ STYLES = (
     Style(headers={"Range": "bytes=0-"}),
     Style(headers={"Accept-Encoding": "gzip, zstd, deflate, br, x-gzip"}),
     Style(uploads=True),
+    Style(old=True),
+    Style(offline=True),
+    Style(query="ns=docker.io"),
+    Style(headers={"Accept": "application/vnd.docker.distribution.manifest.v2+json"}),
+    Style(headers={"Accept": f"{ACCEPT.partition(',')[0]}, {ACCEPT.split(', ')[3]}"}),
 )
 
 
@@ -152,7 +161,7 @@ class Walk:
         context.set_alpn_protocols(["http/1.1"])
         return context
 
-    def _line(self, name: str, trust: str, client: str) -> Line:
+    def line(self, name: str, trust: str, client: str) -> Line:
         registry = self.registries.registry(name)
         context = self._context(trust, client) if registry.scheme == "https" else None
         listens = str(getattr(registry, "listen_host", "127.0.0.1"))
@@ -178,14 +187,15 @@ class Walk:
         lines = [f"{method} {path} HTTP/1.1", *(f"{key}: {value}" for key, value in asked.items())]
         request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
         rules = [rule for _, rule in self.built.rules]
+        passwords = self._passwords()
         self.before = before = [rule.fired for rule in rules]
         shut = [rule for rule in rules if not rule.gate.released]
         age = self.registries.clock.now() - time.monotonic()
-        idle = self._line(name, trust, client) if self.watches_idle else None
+        idle = self.line(name, trust, client) if self.watches_idle else None
         if idle is not None:
             ping = f"GET /v2/ HTTP/1.1\r\nHost: {registry.host}\r\n\r\n"
             idle.ask(Seen(name, "GET", "/v2/", {}), ping.encode(), 1 << 16)
-        line = self._line(name, trust, client)
+        line = self.line(name, trust, client)
         began = time.monotonic()
         seen = line.ask(Seen(name, method, path, asked), request, expected)
         seen.took = time.monotonic() - began
@@ -196,6 +206,15 @@ class Walk:
         ]
         seen.aged = self.registries.clock.now() - time.monotonic() - age
         seen.released = [rule.name for rule in shut if rule.gate.released]
+        seen.rotated = self._passwords() != passwords
+        limits = {
+            verb: fault
+            for part in seen.fired
+            for verb, fault in zip(verbs_of(part), part.faults, strict=True)
+            if verb in TRIED
+        }
+        if limits:
+            seen.worth = tried(self, seen, limits)
         if idle is not None:
             seen.idle = self._idle_state(idle, registry.host)
         verbs = {verb for part in seen.fired for verb in verbs_of(part)}
@@ -206,6 +225,10 @@ class Walk:
         self.registries.journal.wait_for(lambda _: not self._holding(), 10)
         self.seen.append(seen)
         return seen
+
+    def _passwords(self) -> list[str]:
+        auths = [one.auth for one in self.registries.registries.values()]
+        return [auth.credentials.password for auth in auths if auth is not None]
 
     def _again(self, line: Line, host: str, seen: Seen) -> Seen:
         """What further requests on the same connection come to: the first that isn't answered."""
@@ -407,6 +430,8 @@ class _Pull:
             given["Authorization"] = self.tokens[name]
         elif self.walk.style.auth == "always":
             given["Authorization"] = "Bearer eW91LXNob3VsZC1ub3Q"
+        if self.walk.style.query:
+            path += ("&" if "?" in path else "?") + self.walk.style.query
         home = name == self.home
         trust = self.part.trust if home else host.trust
         client = self._client(name, host)
@@ -492,6 +517,8 @@ class _Pull:
         if registry is None:
             return ""
         query = {key: pairs[key] for key in ("service", "scope") if key in pairs}
+        if self.walk.style.offline:
+            query["offline_token"] = "true"
         path = urlsplit(pairs["realm"]).path
         headers = {"Authorization": basic} if basic else {}
         for _ in range(ATTEMPTS):
