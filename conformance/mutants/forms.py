@@ -77,6 +77,51 @@ class KnowsByTheDocument(Puller):
     resolver = _ReadsDocument
 
 
+class _AcceptsImages(Resolver):
+    methods: tuple[str, ...] = ("HEAD", "GET")
+
+    def ask(self, host: Host, method: str, name: Name, *, last: bool) -> Answer:
+        """An image is wanted, so images are accepted."""
+        if method not in self.methods:
+            return super().ask(host, method, name, last=last)
+        accept = ", ".join(sorted(MANIFEST_TYPES))
+        return self.remote.ask(host, method, "manifests", name.object, accept=accept, last=last)
+
+
+@mutant(
+    "accepts-images-alone",
+    area="manifests",
+    kills={
+        "incident/head-of-a-list-is-an-image",
+        "incident/type-not-accepted-is-406",
+        "manifests/accept-names-known-types",
+    },
+)
+class AcceptsImagesAlone(Puller):
+    """Doesn't say that it knows indexes."""
+
+    resolver = _AcceptsImages
+
+
+class _HeadsOfImages(_AcceptsImages):
+    methods = ("HEAD",)
+
+
+@mutant(
+    "asks-heads-for-images",
+    area="manifests",
+    kills={
+        "incident/head-of-a-list-is-an-image",
+        "incident/type-not-accepted-is-406",
+        "manifests/accept-names-known-types",
+    },
+)
+class AsksHeadsForImages(Puller):
+    """Says by GET that it knows indexes, and not by HEAD."""
+
+    resolver = _HeadsOfImages
+
+
 class _AmongBlobs(Resolver):
     def at(self, host: Host, name: Name, *, last: bool) -> Resolved:
         """What isn't among the manifests may be among the blobs."""
@@ -210,7 +255,7 @@ class Arm64NeedsItsVariant(Puller):
     "fetches-what-is-listed",
     area="indexes",
     kills={
-        "incident/index-of-five-thousand",
+        "incident/index-of-a-thousand",
         "indexes/unknown-type-first",
         "indexes/unknown-type-without-platform",
     },

@@ -143,6 +143,7 @@ def whiteout_orders() -> dict[str, tuple[Layer, Layer]]:
         File("d/sub/above", "above\n"),
     ]
     made["opaque_of_root"] = [OpaqueWhiteout(""), File("alone", "x\n")]
+    made["folder_made_anew"] = [Whiteout("tree"), Directory("tree"), File("tree/new", "above\n")]
     made["whiteout_then_directory"] = [
         Whiteout("d/gone"),
         Directory("d/gone"),
