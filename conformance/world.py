@@ -306,6 +306,8 @@ class World:
         for name in sorted(self._known):
             real = self._known[name].real
             at = "" if real.address == "127.0.0.1" else f" at={real.address}"
+            if real.http2:
+                at += f" http2={real.max_concurrent_streams}"
             parts.append(f"{name} tls={real.tls!r} auth={real.auth!r}{at}")
         parts += [f"{name} given {rule.words}" for name, rule in self.circumstances]
         for name, image in self.placed:

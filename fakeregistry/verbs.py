@@ -11,10 +11,11 @@ from . import faults as f
 from .answerverbs import AnswerVerbs
 from .connectionverbs import ConnectionVerbs
 from .hostverbs import HostVerbs
+from .http2verbs import HTTP2Verbs
 from .orderverbs import OrderVerbs
 
 
-class Verbs(AnswerVerbs, ConnectionVerbs, HostVerbs, OrderVerbs):
+class Verbs(AnswerVerbs, ConnectionVerbs, HostVerbs, HTTP2Verbs, OrderVerbs):
     """What a rule can do to an answer; each method adds one fault and returns the rule."""
 
     def __init__(self) -> None:

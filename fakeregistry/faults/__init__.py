@@ -19,6 +19,7 @@ from . import (
     codings,
     connections,
     headers,
+    http2,
     lengths,
     negotiation,
     order,
@@ -63,6 +64,7 @@ ROOMS: Mapping[str, Faults] = {
     "Time, and how the connection ends": transport.FAULTS,
     "Order, and the registry's clock": order.FAULTS,
     "Connections, as they are accepted": connections.FAULTS,
+    "HTTP/2 alone": http2.FAULTS,
 }
 """The faults by room, as a person looks for them; a new fault goes into the list of its module."""
 

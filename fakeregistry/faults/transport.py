@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from fakeregistry.script import Act, End, EndKind, Pace, Script, Wait
 
-from .base import Faults, Setting, at_least, one_of
+from .base import Faults, Setting, at_least, on_http2, one_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DelayHeaders:
 class StallAfter:
     """Send `n` bytes of the body, then nothing for `seconds`; None: until released.
 
-    `inside_record` (TLS alone): half of the next TLS record is sent before the silence.
+    `inside_record` (HTTP/1.1 over TLS): half of the next TLS record is sent before the silence.
     """
 
     n: int
@@ -39,7 +39,7 @@ class StallAfter:
         last = script.length - 1 if self.inside_record else script.length
         if not script.has_body or self.n > last:
             return script
-        if self.inside_record and setting.request.scheme != "https":
+        if self.inside_record and (setting.request.scheme != "https" or on_http2(setting)):
             return script
         return script.with_mark(self.n, Wait(self.seconds, setting.gate, self.inside_record))
 

@@ -88,6 +88,7 @@ class Conversation:
         self._playing = Playing(sock, self._frames, self._journal, player, self._rest)
         self._asking: dict[int, Asking] = {}
         self._begun = 0
+        self._deaf = greeting.deaf
         self._wasted = 0
         self._elsewhere = _Elsewhere()
 
@@ -110,13 +111,12 @@ class Conversation:
             self._leave()
 
     def _converse(self) -> str | None:
-        playing, greeting = self._playing, self._greeting
+        playing = self._playing
         self._rest(True)
+        self._go_deaf()
         while True:
-            if greeting.deaf is not None and self._begun >= greeting.deaf_from and not playing.busy:
-                playing.flush()
-                playing.stand_still(greeting.deaf)
             playing.go_on()
+            self._go_deaf()
             if playing.last_taken is not None and playing.finishing and self._is_idle:
                 playing.close()
             if not self._wait():
@@ -126,6 +126,13 @@ class Conversation:
             said = self._read()
             if said is not None:
                 return said or None
+
+    def _go_deaf(self) -> None:
+        """Stand still once so many requests are answered, if a rule says so."""
+        deaf = self._deaf
+        if self._deaf is not None and self._begun >= self._greeting.deaf_from and self._is_idle:
+            self._deaf = None
+            self._playing.stand_still(deaf)
 
     # waiting
 
@@ -215,12 +222,12 @@ class Conversation:
     def _open(self, stream: int, asking: Asking) -> None:
         """Begin a request, unless it is one too many."""
         self._frames.forward()
-        playing, deaf = self._playing, self._greeting.deaf
+        playing = self._playing
         if playing.last_taken is not None and stream > playing.last_taken:
             self._waste()
             self._unheard(asking, stream, *playing.unheard)
             return
-        if deaf is not None and self._begun >= self._greeting.deaf_from:
+        if self._deaf is not None and self._begun >= self._greeting.deaf_from:
             self._waste()
             return
         under_way = len(self._asking) + playing.count + self._elsewhere.count

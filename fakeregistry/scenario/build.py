@@ -170,6 +170,9 @@ def _set_up(host: Any, part: RegistryPart, registries: Registries, tell: Teller)
             chosen = tell(words, false, chosen, "certificate")
         host.tls = chosen
     host.address = part.address
+    host.http2 = part.http2
+    if part.max_concurrent_streams is not None:
+        host.max_concurrent_streams = part.max_concurrent_streams
     if part.listening != "open":
         said = {"refuse": "refuses connections", "blackhole": "swallows connections"}
         words = f"{part.name} {said[part.listening]}"

@@ -76,7 +76,8 @@ class RegistryPart:
     """``[[registry]]``: one named host. ``tls`` None is plain http.
 
     A ``tls`` other than ``valid`` is a lie: an honest world has the valid certificate. So is a way
-    of ``listening`` other than ``open``. ``address`` is where it listens, which is no lie.
+    of ``listening`` other than ``open``. ``address`` is where it listens, and
+    ``http2`` whether it speaks HTTP/2, with so many streams at once: these are no lies.
     """
 
     name: str = "origin"
@@ -85,6 +86,8 @@ class RegistryPart:
     auth: AuthPart | None = None
     listening: Literal["open", "refuse", "blackhole"] = "open"
     address: str = "127.0.0.1"
+    http2: bool = False
+    max_concurrent_streams: int | None = None
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,8 @@ def _registry() -> Schema:
             "auth": {"anyOf": [scheme, table]},
             "listening": _words(*LISTENING),
             "address": _words(*ADDRESSES),
+            "http2": _FLAG,
+            "max_concurrent_streams": _count(0),
         }
     )
 

@@ -59,7 +59,13 @@ class WorldReader:
             self._auth(table),
             cast(Any, table.choice("listening", LISTENING, "open")),
             table.choice("address", ADDRESSES, "127.0.0.1"),
+            table.flag("http2"),
+            table.integer("max_concurrent_streams"),
         )
+        if tls is None:
+            for key in ("http2", "max_concurrent_streams"):
+                if table.has(key):
+                    table.problem(key, f"{key} needs tls as well: HTTP/2 is chosen by ALPN")
         if part.client_certificate and tls is None:
             table.problem("client_certificate", "client_certificate needs tls as well")
         table.finish()
