@@ -41,7 +41,9 @@ from .content import (
 )
 from .faults import FAULTS, Fault, fault
 from .journal import Connection, Exchange, Journal
+from .leaks import Leak
 from .placed import Image
+from .proxies import Proxy
 from .registry import Registry
 from .rules import Rule
 from .secrets import Secrets, SecretSeen
@@ -55,6 +57,7 @@ from .targets import (
     foreign_url,
     manifest,
     ping,
+    proxy,
     redirect_target,
     referrers,
     tags,
@@ -89,7 +92,9 @@ __all__ = [
     "Journal",
     "Layer",
     "LayerKey",
+    "Leak",
     "OpaqueWhiteout",
+    "Proxy",
     "RawDescriptor",
     "RawEntry",
     "Registries",
@@ -127,6 +132,7 @@ __all__ = [
     "manifest",
     "nested_index",
     "ping",
+    "proxy",
     "redirect_target",
     "referrers",
     "salted",

@@ -44,6 +44,10 @@ class AnswerVerbs(ABC):
         """Say another reason phrase, or none."""
         return self.add(status.Reason(text))
 
+    def garbage(self, text: str = "") -> Self:
+        """Answer with this text, which is no HTTP, and close; without any: close."""
+        return self.add(status.Garbage(text))
+
     # headers
 
     def header(self, name: str, value: str) -> Self:

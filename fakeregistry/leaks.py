@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .proxies import asked_host
 from .tokens import BearerAuth
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ def leaks_of(registries: Registries, owner: str | None = None) -> list[Leak]:
 def _belongs(registries: Registries, seen: SecretSeen, exchange: Exchange) -> bool:
     if exchange.registry == seen.owner:
         return True
+    if exchange.kind == "proxy":
+        # A proxy is only on the way.
+        asked = registries.at(asked_host(exchange))
+        return asked is not None and asked.name == seen.owner
     known = registries.registries.get(seen.owner)
     auth = None if known is None else known.auth
     if known is None or not isinstance(auth, BearerAuth):

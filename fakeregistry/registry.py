@@ -62,7 +62,7 @@ class Registry(Door):
         self._signed = SignedURLs(name, topology.clock, topology.secrets)
         self._app = App(self.storage, self._tokens, self._signed)
         self._hosting = Hosting(self)
-        self._repeats = Repeats(self._app)
+        self._repeats: Repeats = Repeats(self._app)
         self._auth: Auth | None = None
         self._lock = threading.RLock()
         self._surroundings = Surroundings(self)

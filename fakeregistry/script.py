@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from .gate import Gate
 from .messages import Buffer, Content, Headers, Reply, with_header, without_header
@@ -143,7 +143,14 @@ class Act:
     run: Callable[[], object]
 
 
-Step = Head | Interim | Data | Raw | Wait | Act | GoAway | End
+@dataclass(frozen=True)
+class HandOver:
+    """Let somebody else have the connection, who says all and ends it: a proxy on its way on."""
+
+    run: Callable[[Any, Any], object]
+
+
+Step = Head | Interim | Data | Raw | Wait | Act | GoAway | HandOver | End
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,8 @@ class Script:
     headers state (None: the true one), `lengths` are Content-Length lines in raw text instead of
     it, also beside chunks. `filler` bytes follow the body: `pattern`, over and over. `trailers`
     follow a chunked body; HTTP/2 sends them whatever the framing is. `hold` is waited after a
-    complete answer, before the next request is read.
+    complete answer, before the next request is read. `hand_over`: nothing of all this, but somebody
+    else has the connection.
     """
 
     status: int
@@ -177,7 +185,7 @@ class Script:
     lengths: tuple[str, ...] | None = None
     trailers: Headers = ()
     writing: Writing = AS_USUAL
-    before: tuple[Interim | Wait | Act | GoAway | End, ...] = ()
+    before: tuple[Interim | Raw | Wait | Act | GoAway | End, ...] = ()
     marks: tuple[tuple[int, Raw | Wait | GoAway | End], ...] = ()
     flips: tuple[int, ...] = ()
     pace: Pace | None = None
@@ -185,6 +193,7 @@ class Script:
     pattern: Buffer = FILLER
     end: EndKind = "keep"
     hold: Wait | None = None
+    hand_over: HandOver | None = None
 
     @classmethod
     def of(cls, reply: Reply, *, head_only: bool = False) -> Script:
@@ -222,7 +231,9 @@ class Script:
     def with_body(self, body: Buffer, start: int | None = None) -> Script:
         """Return the script with other bytes and nothing after them; `start`: in the object."""
         start = self.start if start is None else start
-        return replace(self, body=body, start=start, filler=0, pattern=FILLER, flips=())
+        return replace(
+            self, body=body, start=start, filler=0, pattern=FILLER, flips=(), hand_over=None
+        )
 
     def with_reply(self, status: int, headers: Headers, body: Buffer) -> Script:
         """Return the script saying something else: the object behind it is gone."""
@@ -253,11 +264,14 @@ class Script:
         return Head(self.status, self.final_headers(), chunked, self.writing)
 
     def steps(self) -> Iterator[Step]:
-        """Yield the steps of the answer, ending with exactly one `End`."""
+        """Yield the steps of the answer, ending with exactly one `End` or `HandOver`."""
         for step in self.before:
             yield step
             if isinstance(step, End):
                 return
+        if self.hand_over is not None:
+            yield self.hand_over
+            return
         yield self.head
         end = End("close" if self.closes and self.end == "keep" else self.end, hold=self.hold)
         if not self.may_have_body:

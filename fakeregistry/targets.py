@@ -215,6 +215,11 @@ def foreign_url(thing: HasDigest | str | None = None) -> Target:
     return KindTarget("foreign URL", ("foreign_url",), _digest(thing))
 
 
+def proxy() -> Target:
+    """Requests that come to a proxy, whichever host they ask for; refused ones too."""
+    return KindTarget("proxy", ("proxy",), denied=True)
+
+
 def any_request() -> Target:
     """Every request, whatever it asks for."""
     return AnyTarget()

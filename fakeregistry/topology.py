@@ -13,6 +13,7 @@ from .clock import Clock
 from .door import ADDRESS
 from .journal import Journal
 from .leaks import Leak, leaks_of
+from .proxies import Proxy
 from .registry import Registry
 from .rules import Rule
 from .secrets import Secrets
@@ -70,6 +71,25 @@ class Registries:
                 made.start()
                 self._registries[name] = made
             return self._registries[name]
+
+    def proxy(self, name: str = "proxy", port: int = 0, address: str = ADDRESS) -> Proxy:
+        """Return a proxy by name; the first call makes and starts it, as of a registry.
+
+        It leads to the registries of this topology alone. ValueError where a registry has its name.
+        """
+        with self._lock:
+            if name not in self._registries:
+                made = Proxy(self, name, port, address)
+                made.start()
+                self._registries[name] = made
+            found = self._registries[name]
+        if not isinstance(found, Proxy):
+            raise ValueError(f"{name!r} is a registry: a proxy needs another name")
+        return found
+
+    def names_of(self, name: str) -> set[str]:
+        """The host names by which a registry is called, by plain HTTP or by TLS."""
+        return {self.names[key] for key in (name, f"{name}-tls") if key in self.names}
 
     @property
     def registries(self) -> dict[str, Registry]:

@@ -18,7 +18,7 @@ from typing import Literal
 from .divert import RECORD, caught, diverted, send_raw
 from .journal import Exchange, Journal
 from .messages import Headers, header_of
-from .script import AS_USUAL, Act, Data, End, Head, Interim, Raw, Script, Wait, Writing
+from .script import AS_USUAL, Act, Data, End, HandOver, Head, Interim, Raw, Script, Wait, Writing
 
 PLAIN_SLICE = 1 << 20
 TLS_SLICE = 256 << 10
@@ -125,6 +125,9 @@ class Player:
                     self.sock.sendall(step.data)
                 elif isinstance(step, Act):
                     step.run()
+                elif isinstance(step, HandOver):
+                    step.run(self, exchange)
+                    return "closed"
                 elif isinstance(step, End):
                     exchange.leaving = True
                     return self._end(step, exchange, close=close)
@@ -135,6 +138,11 @@ class Player:
             self._journal.end(exchange, how)
             return "closed"
         raise AssertionError("a script always ends by a step of its own")
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the registry stops, and this connection with it."""
+        return self._stopping()
 
     # sending
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 
 from fakeregistry.messages import ERROR_CODES, Headers, error_document, without_header
-from fakeregistry.script import Interim, Script
+from fakeregistry.script import End, Interim, Raw, Script
 
 from .base import Faults, Setting, at_least, on_http2, single_line
 
@@ -112,6 +112,23 @@ class Informational:
 
 
 @dataclass(frozen=True)
+class Garbage:
+    """Answer with this text, which is no HTTP, and close; without any, close without a word.
+
+    HTTP/2 can't say it: nothing to bite on there.
+    """
+
+    text: str = ""
+
+    def edit(self, script: Script, setting: Setting) -> Script:
+        """Say it instead of everything else."""
+        if on_http2(setting):
+            return script
+        said = (Raw(self.text.encode()),) if self.text else ()
+        return replace(script, before=(*script.before, *said, End("fin")))
+
+
+@dataclass(frozen=True)
 class HttpVersion:
     """Say another version in the status line; an answer of HTTP/1.0 closes the connection.
 
@@ -155,4 +172,5 @@ FAULTS: Faults = {
     "informational": Informational,
     "http_version": HttpVersion,
     "reason": Reason,
+    "garbage": Garbage,
 }

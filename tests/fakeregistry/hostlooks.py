@@ -112,6 +112,10 @@ def _rotate(_: Any, seen: Seen, __: Seen | None) -> bool:
     return seen.rotated
 
 
+def _garbage(fault: Any, seen: Seen, _: Seen | None) -> bool:
+    return seen.raw == fault.text.encode() and seen.end.startswith("fin")
+
+
 # negotiation and what there is
 
 
@@ -153,6 +157,7 @@ HOST_LOOKS: Mapping[str, Look] = {
     "offline_token": _offline,
     "scope_policy": _scope_policy,
     "rotate_credentials": _rotate,
+    "garbage": _garbage,
     "negotiate": _negotiate,
     "tag_flip": _tag_flip,
     "deleted": _deleted,
@@ -255,6 +260,7 @@ HOST_SAMPLES: Mapping[str, str] = {
     "offline_token": _rule(_BEARER, "token", "offline_token = 401"),
     "scope_policy": _rule(_BEARER + _TWO_SCOPES, "token", 'scope_policy = "last_scope_wins"'),
     "rotate_credentials": _rule(_BEARER, "manifest", "rotate_credentials = true"),
+    "garbage": _rule(_HEAD, "blob", 'garbage = "no HTTP"'),
     "negotiate": _rule(_INDEX, "manifest", 'negotiate = "list_only_if_accepted"'),
     "tag_flip": _rule(_HEAD, "manifest", 'tag_flip = { image = "other" }'),
     "deleted": _rule(_HEAD, "blob", "layer = 0\nafter = 1\ndeleted = true"),
