@@ -29,7 +29,7 @@ IDLE_FRAMES = 10_000
 ANSWER_LIMIT = 256 << 10
 """So many bytes of replies to a client that doesn't read them are taken for an attack."""
 
-_DATA, _HEADERS, _RST_STREAM, _GOAWAY = 0, 1, 3, 7
+_DATA, _SETTINGS, _GOAWAY = 0, 4, 7
 _HEAD = struct.Struct(">IBI")
 """Length and type in one number, flags, stream (4.1)."""
 
@@ -194,6 +194,7 @@ class _Guard:
         self.idle = 0
         self._skip = 24  # the connection preface (3.4), which h2 checks
         self._head = bytearray()
+        self._greeted = False
 
     def check(self, data: bytes) -> None:
         """Raise BrokenError at a frame that is too long, or one of a flood."""
@@ -211,6 +212,10 @@ class _Guard:
             offset += step
 
     def _frame(self, length: int, kind: int) -> None:
+        if not self._greeted and kind != _SETTINGS:
+            message = "the client doesn't begin with its settings"
+            raise BrokenError(ErrorCodes.PROTOCOL_ERROR, message)
+        self._greeted = True
         if length > FRAME_LIMIT:
             message = f"a frame of {length} bytes: at most {FRAME_LIMIT} are taken"
             raise BrokenError(ErrorCodes.FRAME_SIZE_ERROR, message)
