@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpcore
+import httpx
+
 from conformance.mutate import mutant
 from reference.descriptors import Descriptor
 from reference.errors import BodyError, RegistryError, StoreError
@@ -12,7 +15,9 @@ from reference.hosts import Host
 from reference.pull import Puller
 from reference.remote import Remote
 from reference.store import Ingest, Store
-from reference.transport import Answer, Ask
+from reference.tls import TLSOptions
+from reference.transport import Answer, Ask, Transport
+from reference.wire import Wire
 
 
 class _GivesUp(Fetcher):
@@ -225,6 +230,7 @@ class _TrustsWhatIsThere(Fetcher):
     area="resume",
     kills={
         "incident/mirror-promises-and-sends-nothing",
+        "incident/bad-layer-is-asked-for-again",
         "resume/next-pull-after-corruption",
     },
 )
@@ -345,3 +351,40 @@ class StumblesOverLeftovers(Puller):
     """Takes what a killed pull has left for the work of another one, and waits for nobody."""
 
     store = _StumblingStore
+
+
+class _Http2Wire(Wire):
+    def __init__(self, pool: httpcore.ConnectionPool) -> None:
+        self._pool = pool
+
+
+class _SpeaksHttp2(Transport):
+    def wire(self, scheme: str, tls: TLSOptions, proxy: str | None) -> httpx.BaseTransport:
+        """By HTTP/2, where the registry offers it."""
+        made = super().wire(scheme, tls, proxy)
+        if scheme == "http" or isinstance(made, _Http2Wire):
+            return made
+        context = self.trust(tls).context
+        pool = httpcore.ConnectionPool(context, network_backend=self.sockets, http2=True)
+        self._wires[tls, proxy] = made = _Http2Wire(pool)
+        self._open.callback(made.close)
+        return made
+
+
+class _BrokenStreamsAreFinal(Fetcher):
+    def may_resume(self, error: BodyError, idle: int, budget: int) -> bool:
+        """A reset stream is no lost connection, and a farewell is one."""
+        final = any(word in str(error) for word in ("StreamReset", "ConnectionTerminated"))
+        return not final and super().may_resume(error, idle, budget)
+
+
+@mutant(
+    "broken-streams-are-final",
+    area="resume",
+    kills={"incident/goaway-in-a-pull", "incident/stream-reset-in-layer"},
+)
+class BrokenStreamsAreFinal(Puller):
+    """Speaks HTTP/2, and gives a layer up by RST_STREAM and GOAWAY."""
+
+    transport = _SpeaksHttp2
+    fetcher = _BrokenStreamsAreFinal
