@@ -23,10 +23,12 @@ from reference.pull import Pulled, Puller
     "leaves-its-lock",
     area=("concurrency", "cancel"),
     kills={
-        "concurrency/two-pulls-of-one-image",
-        "concurrency/cancelled-pull-leaves-the-other",
-        "cancel/next-pull-succeeds",
         "cancel/next-pull-after-a-kill-succeeds",
+        "cancel/next-pull-succeeds",
+        "concurrency/cancelled-pull-leaves-the-other",
+        "concurrency/two-pulls-of-one-image",
+        "incident/cancelled-pulls-are-no-burden",
+        "incident/eight-pulls-at-once",
     },
 )
 class LeavesItsLock(Puller):
@@ -54,7 +56,14 @@ class _NoLimit(Downloads):
         return blobs
 
 
-@mutant("ignores-the-limit", area="concurrency", kills={"concurrency/limit-is-kept"})
+@mutant(
+    "ignores-the-limit",
+    area="concurrency",
+    kills={
+        "concurrency/limit-is-kept",
+        "incident/layers-in-parallel-are-bounded",
+    },
+)
 class IgnoresTheLimit(Puller):
     """Fetches all layers at once, whatever the limit."""
 
@@ -103,8 +112,9 @@ class CleansUpEverything(Puller):
     area="cancel",
     kills={
         "cancel/connections-are-closed",
-        "cancel/no-image-is-left",
         "cancel/next-pull-succeeds",
+        "cancel/no-image-is-left",
+        "incident/cancelled-pulls-are-no-burden",
     },
 )
 class CannotBeStopped(Puller):
@@ -129,3 +139,21 @@ class RecordsFirst(Puller):
         """The rest will come."""
         self.records.put_all([str(self.names().parse(request.image))], found.target)
         return super().fetch_and_unpack(found, matcher, fetcher, request)
+
+
+class _Leaking(Downloads):
+    places = threading.Semaphore(4)
+
+    def _run(self, descriptor: Descriptor) -> None:
+        """Who fails has no more use for a place, and nobody else gets it."""
+        while not self.places.acquire(blocking=False):
+            self._cancellation.wait(0.05)
+        super()._run(descriptor)
+        self.places.release()
+
+
+@mutant("leaks-places", area="concurrency", kills={"incident/failed-pulls-use-up-the-limit"})
+class LeaksPlaces(Puller):
+    """Has four places for downloads in all its pulls, and loses one by each that fails."""
+
+    downloads = _Leaking

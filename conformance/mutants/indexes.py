@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from conformance.mutate import mutant
+from reference.config import Request
 from reference.descriptors import INDEX_TYPES, MANIFEST_TYPES, OCI_CONFIG, OCI_MANIFEST, Descriptor
 from reference.errors import ManifestError, NoMatchingPlatform, NotFound
 from reference.fetch import Fetcher
@@ -15,7 +16,9 @@ from reference.local import Found
 from reference.manifests import Index, Manifest, Manifests
 from reference.names import Name
 from reference.platforms import Platform, PlatformMatcher
-from reference.pull import Puller
+from reference.progress import Cancellation
+from reference.pull import Pulled, Puller
+from reference.resolve import Resolved
 from reference.store import Store
 from reference.transport import Answer
 
@@ -30,13 +33,19 @@ class _First(PlatformMatcher):
     "takes-first-entry",
     area="indexes",
     kills={
-        "indexes/right-platform",
-        "indexes/docker-manifest-list",
-        "indexes/nested-is-followed",
+        "incident/amd64-in-three-variants",
+        "incident/arm-v7-before-v6",
+        "incident/attestation-stands-first",
+        "incident/index-in-an-index",
+        "incident/index-of-two-hundred",
+        "incident/two-images-for-one-platform",
         "indexes/attestations-are-skipped",
-        "indexes/greater-variant-is-not-taken",
-        "indexes/first-variant-is-taken",
+        "indexes/docker-manifest-list",
         "indexes/features-are-needed",
+        "indexes/first-variant-is-taken",
+        "indexes/greater-variant-is-not-taken",
+        "indexes/nested-is-followed",
+        "indexes/right-platform",
     },
 )
 class TakesFirstEntry(Puller):
@@ -73,7 +82,11 @@ class _Last(PlatformMatcher):
 @mutant(
     "takes-last-of-equals",
     area="indexes",
-    kills={"indexes/first-of-equals", "indexes/second-of-equals"},
+    kills={
+        "incident/two-images-for-one-platform",
+        "indexes/first-of-equals",
+        "indexes/second-of-equals",
+    },
 )
 class TakesLastOfEquals(Puller):
     """Of several entries that fit takes the last."""
@@ -87,7 +100,14 @@ class _Attests(PlatformMatcher):
         return 0 if platform.os == "unknown" else super().rank(platform)
 
 
-@mutant("takes-attestations", area="indexes", kills={"indexes/attestations-are-skipped"})
+@mutant(
+    "takes-attestations",
+    area="indexes",
+    kills={
+        "incident/attestation-stands-first",
+        "indexes/attestations-are-skipped",
+    },
+)
 class TakesAttestations(Puller):
     """Takes an entry for 'unknown/unknown' to be for everybody."""
 
@@ -103,7 +123,12 @@ class _AnyVariant(PlatformMatcher):
 @mutant(
     "ignores-variants",
     area="indexes",
-    kills={"indexes/greater-variant-is-not-taken", "indexes/first-variant-is-taken"},
+    kills={
+        "incident/amd64-in-three-variants",
+        "incident/arm-v7-before-v6",
+        "indexes/first-variant-is-taken",
+        "indexes/greater-variant-is-not-taken",
+    },
 )
 class IgnoresVariants(Puller):
     """Never looks at a platform's variant, as crane does."""
@@ -119,7 +144,14 @@ class _NoVariant(PlatformMatcher):
         )
 
 
-@mutant("refuses-variants", area="indexes", kills={"indexes/first-variant-is-taken"})
+@mutant(
+    "refuses-variants",
+    area="indexes",
+    kills={
+        "incident/arm-v7-before-v6",
+        "indexes/first-variant-is-taken",
+    },
+)
 class RefusesVariants(Puller):
     """Takes no entry with a variant where none was asked for, as older skopeo does."""
 
@@ -206,7 +238,14 @@ class _Flat(Manifests):
         return tuple(entry for entry in found if entry.media_type not in INDEX_TYPES)
 
 
-@mutant("no-nested-indexes", area="indexes", kills={"indexes/nested-is-followed"})
+@mutant(
+    "no-nested-indexes",
+    area="indexes",
+    kills={
+        "incident/index-in-an-index",
+        "indexes/nested-is-followed",
+    },
+)
 class NoNestedIndexes(Puller):
     """Passes over an index in an index."""
 
@@ -306,3 +345,20 @@ class SizelessManifests(Puller):
 
     store = _SizelessStore
     fetcher = _SizelessFetcher
+
+
+@mutant("asked-is-the-image", area="indexes", kills={"incident/index-by-its-digest"})
+class AskedIsTheImage(Puller):
+    """Compares the digest that was asked for with that of the chosen image, as CRI-O 1.11 did."""
+
+    def pull(self, request: Request, *, cancellation: Cancellation | None = None) -> Pulled:
+        """Remember what was asked for."""
+        self.asked = request.image.partition("@")[2]
+        return super().pull(request, cancellation=cancellation)
+
+    def fetched(self, resolved: Resolved, matcher: PlatformMatcher, fetcher: Fetcher) -> Found:
+        """Choose, and compare."""
+        found = super().fetched(resolved, matcher, fetcher)
+        if self.asked not in ("", found.descriptor.digest):
+            raise ManifestError("the manifest's digest would not match the destination reference")
+        return found

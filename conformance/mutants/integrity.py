@@ -131,7 +131,14 @@ class _BelievesData(Fetcher):
         super().fetch(descriptor)
 
 
-@mutant("believes-data", area="blob", kills={"blob/false-data-is-not-used"})
+@mutant(
+    "believes-data",
+    area="blob",
+    kills={
+        "blob/false-data-is-not-used",
+        "incident/embedded-data-is-false",
+    },
+)
 class BelievesData(Puller):
     """Stores bytes embedded in a descriptor under its digest, unseen."""
 
@@ -186,7 +193,11 @@ class _BelievesLength(Fetcher):
 @mutant(
     "believes-content-length",
     area="blob",
-    kills={"blob/short-by-its-own-length-is-refused", "incident/html-page-as-blob"},
+    kills={
+        "blob/short-by-its-own-length-is-refused",
+        "incident/html-page-as-blob",
+        "incident/layer-size-of-exabytes",
+    },
 )
 class BelievesContentLength(Puller):
     """Takes a body for whole as soon as it is as long as its own Content-Length."""
@@ -221,7 +232,11 @@ class _ReadsOnce(Fetcher):
 @mutant(
     "keeps-what-is-too-long",
     area="blob",
-    kills={"blob/too-long-is-never-kept", "blob/endless-body-is-cut"},
+    kills={
+        "blob/endless-body-is-cut",
+        "blob/too-long-is-never-kept",
+        "incident/config-without-end",
+    },
 )
 class KeepsWhatIsTooLong(Puller):
     """Checks a blob's first bytes only, and keeps what follows them."""
@@ -245,7 +260,12 @@ class _DigestWillTell(_BelievesLength, _ReadsOnce):
 @mutant(
     "sizes-are-hints",
     area="blob",
-    kills={"blob/size-smaller-than-content-is-refused", "blob/endless-body-is-cut"},
+    kills={
+        "blob/endless-body-is-cut",
+        "blob/size-smaller-than-content-is-refused",
+        "incident/config-without-end",
+        "incident/layer-size-of-exabytes",
+    },
 )
 class SizesAreHints(Puller):
     """Never looks at a descriptor's size: the digest, at the end, will tell."""
@@ -284,7 +304,11 @@ class _FetchesUnknownSizes(Fetcher):
 @mutant(
     "negative-is-unknown",
     area="blob",
-    kills={"blob/negative-size-is-refused", "incident/descriptor-without-size"},
+    kills={
+        "blob/negative-size-is-refused",
+        "incident/config-size-is-negative",
+        "incident/descriptor-without-size",
+    },
 )
 class NegativeIsUnknown(Puller):
     """Takes a negative size for an unknown one, and pulls."""
@@ -313,9 +337,11 @@ class _SkipsOddDigests(Manifests):
     "skips-odd-digests",
     area="blob",
     kills={
-        "blob/path-in-a-digest-is-refused",
-        "blob/path-in-a-digest-is-not-requested",
         "blob/empty-digest-is-refused",
+        "blob/path-in-a-digest-is-not-requested",
+        "blob/path-in-a-digest-is-refused",
+        "incident/digest-is-no-digest",
+        "incident/manifest-without-layers",
     },
 )
 class SkipsOddDigests(Puller):
@@ -335,7 +361,14 @@ class _AsksFirst(Fetcher):
         return data
 
 
-@mutant("asks-before-it-looks", area="blob", kills={"blob/path-in-a-digest-is-not-requested"})
+@mutant(
+    "asks-before-it-looks",
+    area="blob",
+    kills={
+        "blob/path-in-a-digest-is-not-requested",
+        "incident/manifest-without-layers",
+    },
+)
 class AsksBeforeItLooks(Puller):
     """Makes URLs of digests that it hasn't looked at."""
 
@@ -351,7 +384,15 @@ class _OneAlgorithm(Manifests):
         return found
 
 
-@mutant("no-sha512", area="blob", kills={"blob/sha512-layer", "blob/sha512-config"})
+@mutant(
+    "no-sha512",
+    area="blob",
+    kills={
+        "blob/sha512-config",
+        "blob/sha512-layer",
+        "incident/digests-by-sha512",
+    },
+)
 class NoSha512(Puller):
     """Knows no digests but sha256."""
 
@@ -383,7 +424,14 @@ class _WhatThereIs(Fetcher):
             super().fetch(descriptor)
 
 
-@mutant("missing-is-nothing", area="blob", kills={"blob/missing-is-refused"})
+@mutant(
+    "missing-is-nothing",
+    area="blob",
+    kills={
+        "blob/missing-is-refused",
+        "incident/layer-type-hides-gzip",
+    },
+)
 class MissingIsNothing(Puller):
     """Records an image although one of its layers couldn't be found."""
 
@@ -455,7 +503,11 @@ class _UrlsOnly(Fetcher):
 @mutant(
     "asks-urls-only",
     area="blob",
-    kills={"blob/foreign-layer-is-pulled", "blob/foreign-layer-sources"},
+    kills={
+        "blob/foreign-layer-is-pulled",
+        "blob/foreign-layer-sources",
+        "incident/foreign-layer-url-is-dead",
+    },
 )
 class AsksUrlsOnly(Puller):
     """Looks for a non-distributable layer at its own URL, and nowhere else."""
@@ -471,7 +523,14 @@ class _Generous(Fetcher):
         return Ask("GET", url, headers, private)
 
 
-@mutant("credentials-to-urls", area="blob", kills={"blob/foreign-url-gets-no-credentials"})
+@mutant(
+    "credentials-to-urls",
+    area="blob",
+    kills={
+        "blob/foreign-url-gets-no-credentials",
+        "incident/foreign-layer-only-at-its-url",
+    },
+)
 class CredentialsToUrls(Puller):
     """Shows the registry's credentials to whatever host a manifest names."""
 

@@ -53,7 +53,11 @@ class _UnhashedManifests(Store):
 @mutant(
     "unhashed-manifests",
     area="manifests",
-    kills={"manifests/by-digest-must-match", "manifests/header-digest-must-match"},
+    kills={
+        "incident/digest-brings-another-manifest",
+        "manifests/by-digest-must-match",
+        "manifests/header-digest-must-match",
+    },
 )
 class UnhashedManifests(Puller):
     """Hashes blobs, and believes the registry about manifests."""
@@ -74,6 +78,7 @@ class _GetsTheTag(Resolver):
     "head-then-get-by-tag",
     area="manifests",
     kills={
+        "incident/digest-header-of-another-document",
         "manifests/by-digest-must-match",
         "manifests/header-digest-must-match",
         "manifests/order-of-requests",
@@ -134,9 +139,11 @@ class _WholeType(Resolver):
     "parameters-are-type",
     area=("manifests", "indexes"),
     kills={
-        "manifests/content-type-with-parameter",
-        "manifests/content-type-in-upper-case",
+        "incident/charset-in-manifest-type",
+        "incident/manifest-type-in-upper-case",
         "indexes/content-type-with-parameter",
+        "manifests/content-type-in-upper-case",
+        "manifests/content-type-with-parameter",
     },
 )
 class ParametersAreType(Puller):
@@ -151,7 +158,14 @@ class _CutType(Resolver):
         return str(answer.headers.get("content-type", "")).partition(";")[0]
 
 
-@mutant("type-to-the-letter", area="manifests", kills={"manifests/content-type-in-upper-case"})
+@mutant(
+    "type-to-the-letter",
+    area="manifests",
+    kills={
+        "incident/manifest-type-in-upper-case",
+        "manifests/content-type-in-upper-case",
+    },
+)
 class TypeToTheLetter(Puller):
     """Compares media types letter by letter, blanks included, as containerd does."""
 
@@ -233,7 +247,14 @@ class _AsksFirst(Resolver):
         return super().at(host, name, last=last)
 
 
-@mutant("needs-base-endpoint", area="manifests", kills={"manifests/no-base-endpoint"})
+@mutant(
+    "needs-base-endpoint",
+    area="manifests",
+    kills={
+        "incident/foreign-layer-only-at-its-url",
+        "manifests/no-base-endpoint",
+    },
+)
 class NeedsBaseEndpoint(Puller):
     """Gives up where GET /v2/ isn't answered by 200, as many pullers do."""
 
@@ -244,7 +265,14 @@ class _ListsTags(_AsksFirst):
     path = "{name}/tags/list"
 
 
-@mutant("needs-tags-list", area="manifests", kills={"manifests/pull-category-suffices"})
+@mutant(
+    "needs-tags-list",
+    area="manifests",
+    kills={
+        "incident/foreign-layer-only-at-its-url",
+        "manifests/pull-category-suffices",
+    },
+)
 class NeedsTagsList(Puller):
     """Looks a tag up in the list of tags, which a registry need not have."""
 
@@ -261,7 +289,11 @@ class _GetOnly(Resolver):
 @mutant(
     "get-only",
     area="manifests",
-    kills={"incident/head-and-get-disagree", "manifests/order-of-requests"},
+    kills={
+        "incident/head-and-get-disagree",
+        "incident/tag-answers-and-digest-is-unknown",
+        "manifests/order-of-requests",
+    },
 )
 class GetOnly(Puller):
     """Resolves by GET, without HEAD: allowed, and to be seen."""
@@ -275,7 +307,15 @@ class _AcceptsAnything(Resolver):
         return self.remote.ask(host, method, "manifests", name.object, accept="*/*", last=last)
 
 
-@mutant("accepts-anything", area="manifests", kills={"manifests/accept-names-known-types"})
+@mutant(
+    "accepts-anything",
+    area="manifests",
+    kills={
+        "incident/head-of-a-list-is-an-image",
+        "incident/oldest-type-without-accept",
+        "manifests/accept-names-known-types",
+    },
+)
 class AcceptsAnything(Puller):
     """Doesn't say which types of manifests it knows."""
 
@@ -289,6 +329,9 @@ class AcceptsAnything(Puller):
     "unreadable-is-empty",
     area="manifests",
     kills={
+        "incident/artifact-with-empty-config",
+        "incident/first-layer-is-no-chart",
+        "incident/index-nested-fifty-deep",
         "manifests/ambiguous-is-refused",
         "manifests/bytes-after-json-are-refused",
         "manifests/docker-inside-oci-is-refused",
@@ -343,6 +386,7 @@ class _Unsuspecting(Manifests):
     "two-in-one",
     area=("manifests", "indexes"),
     kills={
+        "incident/manifest-is-also-an-index",
         "indexes/ambiguous-is-refused",
         "manifests/ambiguous-is-refused",
         "manifests/schema-1-keys-inside",
@@ -425,7 +469,14 @@ class NeedsLayers(Puller):
 # How much is read.
 
 
-@mutant("one-megabyte", area="manifests", kills={"manifests/four-megabytes"})
+@mutant(
+    "one-megabyte",
+    area="manifests",
+    kills={
+        "incident/manifest-of-four-megabytes",
+        "manifests/four-megabytes",
+    },
+)
 class OneMegabyte(Puller):
     """Refuses manifests of more than one megabyte."""
 
@@ -450,7 +501,14 @@ def _drained(answer: Answer, ingest: Ingest) -> None:
         raise SizeMismatch(str(error)) from None
 
 
-@mutant("reads-manifests-whole", area="manifests", kills={"manifests/endless-is-given-up"})
+@mutant(
+    "reads-manifests-whole",
+    area="manifests",
+    kills={
+        "incident/manifest-without-end",
+        "manifests/endless-is-given-up",
+    },
+)
 class ReadsManifestsWhole(Puller):
     """Reads a manifest to its end before looking at its size."""
 

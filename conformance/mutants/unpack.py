@@ -34,9 +34,11 @@ class _PlainIsGzipLayers(LayerApplier):
     "plain-is-gzip",
     area="unpack",
     kills={
-        "unpack/plain-and-gzip-layers",
+        "incident/layer-type-hides-gzip",
+        "incident/schema1-layers-are-plain-tar",
         "unpack/docker-layer-types",
         "unpack/gzip-called-plain",
+        "unpack/plain-and-gzip-layers",
     },
 )
 class PlainIsGzip(Puller):
@@ -55,7 +57,14 @@ class _LooksOnlyLayers(LayerApplier):
     decompressor = _LooksOnly
 
 
-@mutant("believes-bytes-alone", area="unpack", kills={"unpack/gzip-called-plain"})
+@mutant(
+    "believes-bytes-alone",
+    area="unpack",
+    kills={
+        "incident/layer-type-hides-gzip",
+        "unpack/gzip-called-plain",
+    },
+)
 class BelievesBytesAlone(Puller):
     """Looks for the compression in a layer's bytes alone."""
 
@@ -72,7 +81,14 @@ class _WithoutZstdLayers(LayerApplier):
     decompressor = _WithoutZstd
 
 
-@mutant("no-zstd", area="unpack", kills={"unpack/zstd-layer"})
+@mutant(
+    "no-zstd",
+    area="unpack",
+    kills={
+        "incident/docker-zstd-layer",
+        "unpack/zstd-layer",
+    },
+)
 class NoZstd(Puller):
     """Can't unpack zstd."""
 
@@ -91,7 +107,17 @@ class _OCIOnlyLayers(LayerApplier):
     decompressor = _OCIOnly
 
 
-@mutant("no-docker-layer-types", area="unpack", kills={"unpack/docker-layer-types"})
+@mutant(
+    "no-docker-layer-types",
+    area="unpack",
+    kills={
+        "incident/config-is-octet-stream",
+        "incident/docker-zstd-layer",
+        "incident/schema1-layers-are-plain-tar",
+        "incident/schema1-unsigned",
+        "unpack/docker-layer-types",
+    },
+)
 class NoDockerLayerTypes(Puller):
     """Knows OCI's layer types alone."""
 
@@ -108,7 +134,15 @@ class _FirstMemberLayers(LayerApplier):
     decompressor = _FirstMember
 
 
-@mutant("first-gzip-member-alone", area="unpack", kills={"unpack/gzip-of-several-members"})
+@mutant(
+    "first-gzip-member-alone",
+    area="unpack",
+    kills={
+        "incident/bytes-behind-a-gzip-layer",
+        "incident/gzip-in-many-members",
+        "unpack/gzip-of-several-members",
+    },
+)
 class FirstGzipMemberAlone(Puller):
     """Takes the end of the first gzip member for the end of the layer."""
 

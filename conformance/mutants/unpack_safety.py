@@ -59,7 +59,14 @@ class _Climbs(_ByPath):
         return Path(os.path.normpath(self.folder / os.fsdecode(entry.name)))
 
 
-@mutant("dot-dot-climbs-out", area="unpack", kills={"unpack/dot-dot-names-stay-inside"})
+@mutant(
+    "dot-dot-climbs-out",
+    area="unpack",
+    kills={
+        "incident/names-lead-out",
+        "unpack/dot-dot-names-stay-inside",
+    },
+)
 class DotDotClimbsOut(Puller):
     """Joins names with `..` to the root."""
 
@@ -76,7 +83,14 @@ class _Absolute(_ByPath):
         return self.folder / os.fsdecode(entry.name)
 
 
-@mutant("absolute-names-lead-out", area="unpack", kills={"unpack/absolute-names-stay-inside"})
+@mutant(
+    "absolute-names-lead-out",
+    area="unpack",
+    kills={
+        "incident/names-lead-out",
+        "unpack/absolute-names-stay-inside",
+    },
+)
 class AbsoluteNamesLeadOut(Puller):
     """Joins absolute names to the root, as `os.path.join` has it."""
 
@@ -94,6 +108,8 @@ class _ThroughAbsoluteLinks(_ByPath):
     "absolute-links-are-followed",
     area="unpack",
     kills={
+        "incident/folder-becomes-a-link",
+        "incident/links-lead-out",
         "unpack/absolute-link-is-no-way-out",
         "unpack/link-over-a-directory-is-no-way-out",
     },
@@ -111,7 +127,14 @@ class _ThroughClimbingLinks(_ByPath):
         return self.parent_is_link(path) and os.readlink(parent).startswith("..")
 
 
-@mutant("climbing-links-are-followed", area="unpack", kills={"unpack/climbing-link-is-no-way-out"})
+@mutant(
+    "climbing-links-are-followed",
+    area="unpack",
+    kills={
+        "incident/links-lead-out",
+        "unpack/climbing-link-is-no-way-out",
+    },
+)
 class ClimbingLinksAreFollowed(Puller):
     """Looks whether a link is absolute, and not whether it climbs."""
 
@@ -127,7 +150,14 @@ class _ThroughChains(_ByPath):
         return (parent.parent / os.readlink(parent)).is_symlink()
 
 
-@mutant("chained-links-are-followed", area="unpack", kills={"unpack/chained-links-are-no-way-out"})
+@mutant(
+    "chained-links-are-followed",
+    area="unpack",
+    kills={
+        "incident/links-lead-out",
+        "unpack/chained-links-are-no-way-out",
+    },
+)
 class ChainedLinksAreFollowed(Puller):
     """Checks where a link leads, and not where the link behind it does."""
 
@@ -153,7 +183,10 @@ class _RemembersDirectories(_ByPath):
 @mutant(
     "directories-are-checked-once",
     area="unpack",
-    kills={"unpack/link-over-a-directory-is-no-way-out"},
+    kills={
+        "incident/folder-becomes-a-link",
+        "unpack/link-over-a-directory-is-no-way-out",
+    },
 )
 class DirectoriesAreCheckedOnce(Puller):
     """Believes that what was a directory once is one still."""
@@ -170,7 +203,11 @@ class _LinksByPath(LayerApplier):
 @mutant(
     "hard-links-by-path",
     area="unpack",
-    kills={"unpack/hard-link-is-no-way-out", "unpack/hard-link-behind-a-link-is-no-way-out"},
+    kills={
+        "incident/links-lead-out",
+        "unpack/hard-link-behind-a-link-is-no-way-out",
+        "unpack/hard-link-is-no-way-out",
+    },
 )
 class HardLinksByPath(Puller):
     """Joins a hard link's target to the root and lets the system resolve it."""
@@ -190,7 +227,11 @@ class _ModesByPath(LayerApplier):
 @mutant(
     "hard-link-modes-by-path",
     area="unpack",
-    kills={"unpack/hard-link-behind-a-link-is-no-way-out", "unpack/hard-links"},
+    kills={
+        "incident/hard-link-changes-modes-outside",
+        "unpack/hard-link-behind-a-link-is-no-way-out",
+        "unpack/hard-links",
+    },
 )
 class HardLinkModesByPath(Puller):
     """Sets a hard link's mode by a path that the system resolves (as in CVE-2021-32760)."""
@@ -208,7 +249,14 @@ class _RemovesByPath(LayerApplier):
             super().hide(path)
 
 
-@mutant("whiteouts-by-path", area="unpack", kills={"unpack/whiteout-behind-a-link-is-no-way-out"})
+@mutant(
+    "whiteouts-by-path",
+    area="unpack",
+    kills={
+        "incident/whiteouts-behind-links",
+        "unpack/whiteout-behind-a-link-is-no-way-out",
+    },
+)
 class WhiteoutsByPath(Puller):
     """Removes what a whiteout names by a path that the system resolves."""
 
@@ -226,7 +274,11 @@ class _EmptiesByPath(LayerApplier):
 
 
 @mutant(
-    "opaque-whiteouts-by-path", area="unpack", kills={"unpack/whiteout-behind-a-link-is-no-way-out"}
+    "opaque-whiteouts-by-path",
+    area="unpack",
+    kills={
+        "unpack/whiteout-behind-a-link-is-no-way-out",
+    },
 )
 class OpaqueWhiteoutsByPath(Puller):
     """Empties a directory by a path that the system resolves."""

@@ -50,7 +50,11 @@ class _NoWhiteouts(LayerApplier):
 @mutant(
     "ignores-whiteouts",
     area="unpack",
-    kills={"unpack/directory-made-anew-is-empty", "unpack/whiteout-removes-what-is-below"},
+    kills={
+        "incident/whiteouts-in-any-place",
+        "unpack/directory-made-anew-is-empty",
+        "unpack/whiteout-removes-what-is-below",
+    },
 )
 class IgnoresWhiteouts(Puller):
     """Leaves what a whiteout should hide."""
@@ -92,7 +96,14 @@ class _NeedsAVictim(LayerApplier):
         super().hide(path)
 
 
-@mutant("whiteouts-need-a-victim", area="unpack", kills={"unpack/whiteout-of-nothing"})
+@mutant(
+    "whiteouts-need-a-victim",
+    area="unpack",
+    kills={
+        "incident/whiteouts-in-any-place",
+        "unpack/whiteout-of-nothing",
+    },
+)
 class WhiteoutsNeedAVictim(Puller):
     """Fails at a whiteout whose name no lower layer has."""
 
@@ -109,9 +120,11 @@ class _SparesNothing(LayerApplier):
     "whiteouts-spare-nothing",
     area="unpack",
     kills={
-        "unpack/whiteout-after-its-own-file",
+        "incident/opaque-whiteout-in-any-place",
+        "incident/whiteout-behind-its-own-file",
         "unpack/opaque-whiteout-last",
         "unpack/opaque-whiteout-spares-implied-directories",
+        "unpack/whiteout-after-its-own-file",
     },
 )
 class WhiteoutsSpareNothing(Puller):
@@ -145,6 +158,7 @@ class _HidesLast(LayerApplier):
     "whiteouts-come-last",
     area="unpack",
     kills={
+        "incident/opaque-whiteout-in-any-place",
         "unpack/directory-made-anew-is-empty",
         "unpack/opaque-whiteout-first",
         "unpack/opaque-whiteout-last",
@@ -178,7 +192,12 @@ class _Revives(LayerApplier):
 
 
 @mutant(
-    "directory-revives-what-is-hidden", area="unpack", kills={"unpack/directory-made-anew-is-empty"}
+    "directory-revives-what-is-hidden",
+    area="unpack",
+    kills={
+        "incident/folder-removed-and-made-anew",
+        "unpack/directory-made-anew-is-empty",
+    },
 )
 class DirectoryRevivesWhatIsHidden(Puller):
     """Forgets a whiteout when its layer makes a directory of that name, as an overlay may."""
@@ -195,6 +214,7 @@ class _NoOpaque(LayerApplier):
     "ignores-opaque-whiteouts",
     area="unpack",
     kills={
+        "incident/opaque-whiteout-in-any-place",
         "unpack/opaque-whiteout-first",
         "unpack/opaque-whiteout-last",
         "unpack/opaque-whiteout-spares-implied-directories",
@@ -280,7 +300,14 @@ class _KeepsDirectories(LayerApplier):
         super().make_file(entry, path, body)
 
 
-@mutant("files-replace-no-directory", area="unpack", kills={"unpack/kinds-replace-each-other"})
+@mutant(
+    "files-replace-no-directory",
+    area="unpack",
+    kills={
+        "incident/kinds-take-places-of-kinds",
+        "unpack/kinds-replace-each-other",
+    },
+)
 class FilesReplaceNoDirectory(Puller):
     """Fails where a file stands for a directory of a lower layer."""
 
