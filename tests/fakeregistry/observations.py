@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from h2looks import H2_LOOKS
 from hostlooks import HOST_LOOKS
 from seen import Seen
 
@@ -584,6 +585,7 @@ LOOKS: Mapping[str, Look] = {
     "release": _release,
     "advance_clock": _advance_clock,
     "rate": _rate,
+    **H2_LOOKS,
     **HOST_LOOKS,
     "delay_headers": _delay_headers,
     "delay_first_byte": _delay_first_byte,

@@ -26,11 +26,14 @@ FURTHER = 4 << 20
 class Seen:
     """What came of one request. `end` says how:
 
-    complete · held · endless · fin · fin without goodbye · rst · refused · silent · tls: REASON
+    complete · held · endless · fin · fin without goodbye · rst · refused · silent · tls: REASON ·
+    rst_stream CODE · h2: what breaks its protocol
 
     ``again``: what came of a further request on the same connection; ``idle``: how an idle one
     fared; ``aged``: by how many seconds the registry's clock was set forward; ``released``: rules
-    whose gates were opened meanwhile; ``took``: seconds.
+    whose gates were opened meanwhile; ``goaway``: code and last stream of a GOAWAY; ``settings``:
+    what HTTP/2 said of itself; ``took``: seconds; ``worth``: the statuses of what a token that was
+    issued opens; ``rotated``: whether passwords are new.
     """
 
     registry: str
@@ -49,6 +52,8 @@ class Seen:
     worth: list[int] = field(default_factory=list)
     rotated: bool = False
     released: list[str] = field(default_factory=list)
+    goaway: tuple[str, int] | None = None
+    settings: dict[str, int] = field(default_factory=dict)
 
     def _split(self) -> tuple[list[bytes], bytes, bytes]:
         """The heads of 1xx, the last head, and what follows it."""

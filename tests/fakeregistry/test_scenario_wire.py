@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from h2looks import H2_SAMPLES
 from hostlooks import HOST_SAMPLES
 from observations import LOOKS
 from seen import Seen
@@ -225,10 +226,11 @@ def sample(verb: str, *, tls: bool) -> Scenario:
         return read(Source.of_text(f"{verb}.toml", text))
     connection = verb in CONNECTION
     target = 'on = "connection"' if connection else 'on = "blob"\nlayer = 0'
-    keys = SAMPLES[verb]
+    keys = H2_SAMPLES.get(verb) or SAMPLES[verb]
+    http2 = "http2 = true\n" if verb in H2_SAMPLES else ""
     method = "" if connection or "method" in keys else 'method = "GET"\n'
     text = (
-        f"[[registry]]\ntls = {str(tls).lower()}\n[[registry]]\nname = 'cdn'\n[[image]]\n"
+        f"[[registry]]\ntls = {str(tls).lower()}\n{http2}[[registry]]\nname = 'cdn'\n[[image]]\n"
         f"[[rule]]\nbait = true\n{target}\n{method}{keys}\n{OTHERS.get(verb, '')}"
     )
     return read(Source.of_text(f"{verb}.toml", text))
@@ -248,22 +250,25 @@ CONNECTION = frozenset(
         "alpn",
         "max_requests_per_connection",
         "blackhole_established",
+        "max_concurrent_streams",
+        "zero_request_window",
     }
 )
 TLS_ONLY = frozenset(
     {
         *("tls_stall", "tls_alert", "refuse_tls", "http_on_tls_port", "old_tls_version", "alpn"),
+        *H2_SAMPLES,
     }
 )
 PLAIN_ONLY = frozenset({"https_on_http_port"})
 
 
 def test_every_fault_has_a_look_and_a_sample() -> None:
-    assert set(LOOKS) == {*SAMPLES, *HOST_SAMPLES} == set(FAULTS)
+    assert set(LOOKS) == {*SAMPLES, *H2_SAMPLES, *HOST_SAMPLES} == set(FAULTS)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-@pytest.mark.parametrize("verb", sorted({*SAMPLES, *HOST_SAMPLES}))
+@pytest.mark.parametrize("verb", sorted({*SAMPLES, *H2_SAMPLES, *HOST_SAMPLES}))
 def test_each_fault_is_seen_by_its_look(verb: str, tls: bool, tmp_path: Path) -> None:
     if verb in (PLAIN_ONLY if tls else TLS_ONLY):
         pytest.skip("bites on the other kind of port alone")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+from h2line import H2Line
 from hostlooks import TRIED, tried
 from seen import Line, Seen
 
@@ -58,7 +59,9 @@ class Stopped(Exception):  # noqa: N818 - no error: a step ends here
 
 @dataclass(frozen=True)
 class Style:
-    """How the walk is bent. ``headers`` go with every request; ``range`` with every blob's."""
+    """How the walk is bent. ``old``: by HTTP/1.1, where HTTP/2 is spoken as well.
+
+    ``headers`` go with every request; ``range`` with every blob's."""
 
     heads: bool = False
     range: str = ""
@@ -158,14 +161,17 @@ class Walk:
             known = client == "right"
             pair = self.registries.certificates.client_certificate(self.folder, known=known)
             context.load_cert_chain(*pair)
-        context.set_alpn_protocols(["http/1.1"])
         return context
 
     def line(self, name: str, trust: str, client: str) -> Line:
         registry = self.registries.registry(name)
         context = self._context(trust, client) if registry.scheme == "https" else None
         listens = str(getattr(registry, "listen_host", "127.0.0.1"))
-        return Line(registry.port, context, registry.hostname, self._holding, listens)
+        new = context is not None and registry.http2 and not self.style.old
+        if context is not None:
+            context.set_alpn_protocols(["h2", "http/1.1"] if new else ["http/1.1"])
+        kind = H2Line if new else Line
+        return kind(registry.port, context, registry.hostname, self._holding, listens)
 
     def ask(
         self,
@@ -197,7 +203,11 @@ class Walk:
             idle.ask(Seen(name, "GET", "/v2/", {}), ping.encode(), 1 << 16)
         line = self.line(name, trust, client)
         began = time.monotonic()
-        seen = line.ask(Seen(name, method, path, asked), request, expected)
+        seen = Seen(name, method, path, asked)
+        if isinstance(line, H2Line) and line.speaks == "h2":
+            seen = line.ask_h2(seen, body, expected)
+        else:
+            seen = line.ask(seen, request, expected)
         seen.took = time.monotonic() - began
         seen.fired = [
             part
@@ -236,7 +246,12 @@ class Walk:
         for _ in range(12):
             line.end = ""
             found = Seen(seen.registry, "GET", "/v2/", {})
-            line.ask(found, f"GET /v2/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), 1 << 16)
+            if isinstance(line, H2Line) and line.speaks == "h2":
+                found.asked = {"Host": host}
+                line.ask_h2(found, b"", 1 << 16)
+            else:
+                ping = f"GET /v2/ HTTP/1.1\r\nHost: {host}\r\n\r\n"
+                line.ask(found, ping.encode(), 1 << 16)
             if found.end != "complete":
                 break
         return found
