@@ -130,7 +130,7 @@ class Conversation:
     def _go_deaf(self) -> None:
         """Stand still once so many requests are answered, if a rule says so."""
         deaf = self._deaf
-        if self._deaf is not None and self._begun >= self._greeting.deaf_from and self._is_idle:
+        if deaf is not None and self._begun >= self._greeting.deaf_from and self._is_idle:
             self._deaf = None
             self._playing.stand_still(deaf)
 
