@@ -157,7 +157,11 @@ class Layout:
     @property
     def manifest_digest(self) -> str:
         """The image manifest: the root itself, or the first complete one below it."""
-        found = sorted(self._images(), key=lambda each: len(each[1]))
+        # An image without layers is complete with its config, which some fetch of all platforms.
+        found = sorted(
+            self._images(),
+            key=lambda each: (len(each[1]), not self.document(each[0]).get("layers")),
+        )
         if not found:
             raise HarnessError(f"{self.root}: no image manifest below it is present")
         return found[0][0]

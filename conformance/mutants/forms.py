@@ -1,24 +1,20 @@
-"""Mutants that stumble over what is odd and no lie: types, variants, sizes, old forms."""
+"""Mutants that stumble over manifests which are odd, and no lie: types, sizes, sources."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from conformance.mutate import mutant
-from reference.decompress import Compression, Decompressor
 from reference.descriptors import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     OCTET_STREAM,
-    SCHEMA1,
     Descriptor,
 )
 from reference.errors import (
     ConfigError,
-    LayerError,
     PullError,
     RegistryError,
     TransportError,
@@ -26,20 +22,14 @@ from reference.errors import (
 )
 from reference.fetch import Fetcher
 from reference.hosts import Host
-from reference.layers import LayerApplier
-from reference.local import Found
 from reference.manifests import Manifest, Manifests
 from reference.names import Name
-from reference.platforms import PlatformMatcher
 from reference.pull import Puller
 from reference.remote import Remote
 from reference.resolve import ACCEPT, Resolved, Resolver
-from reference.schema1 import Schema1Converter
 from reference.transport import Answer
 
 _DOCUMENTS = INDEX_TYPES | MANIFEST_TYPES
-_DEEP = 8
-_SOME = 50
 
 # What a manifest is called.
 
@@ -140,7 +130,9 @@ class _AmongBlobs(Resolver):
 @mutant(
     "looks-among-blobs",
     area="manifests",
-    kills={"incident/manifest-fails-and-its-blob-answers"},
+    kills={
+        "incident/manifest-fails-and-its-blob-answers",
+    },
 )
 class LooksAmongBlobs(Puller):
     """Looks for an image among the blobs as soon as its manifest fails, as containerd does."""
@@ -157,7 +149,13 @@ class _KnownConfigs(Manifests):
         return found
 
 
-@mutant("known-configs-only", area="manifests", kills={"incident/config-is-octet-stream"})
+@mutant(
+    "known-configs-only",
+    area="manifests",
+    kills={
+        "incident/config-is-octet-stream",
+    },
+)
 class KnownConfigsOnly(Puller):
     """Refuses an image whose configuration is called octet-stream."""
 
@@ -170,7 +168,13 @@ class _NoData(Fetcher):
         super().fetch(replace(descriptor, data=None))
 
 
-@mutant("ignores-embedded-data", area="blob", kills={"incident/config-is-embedded-and-missing"})
+@mutant(
+    "ignores-embedded-data",
+    area="blob",
+    kills={
+        "incident/config-is-embedded-and-missing",
+    },
+)
 class IgnoresEmbeddedData(Puller):
     """Never uses what a descriptor embeds: allowed, and to be seen."""
 
@@ -188,7 +192,13 @@ class _Allocates(Fetcher):
         del room
 
 
-@mutant("allocates-stated-sizes", area="blob", kills={"incident/layer-size-of-exabytes"})
+@mutant(
+    "allocates-stated-sizes",
+    area="blob",
+    kills={
+        "incident/layer-size-of-exabytes",
+    },
+)
 class AllocatesStatedSizes(Puller):
     """Makes room for as many bytes as a descriptor says, before it has seen one."""
 
@@ -204,7 +214,9 @@ class _NoUrls(Fetcher):
 @mutant(
     "ignores-urls",
     area="blob",
-    kills={"incident/foreign-layer-only-at-its-url"},
+    kills={
+        "incident/foreign-layer-only-at-its-url",
+    },
 )
 class IgnoresUrls(Puller):
     """Never looks at a layer's own URLs."""
@@ -223,131 +235,14 @@ class _FinalBadRequest(Remote):
             raise
 
 
-@mutant("mirrors-400-is-final", area="hosts", kills={"incident/mirror-says-manifest-invalid"})
+@mutant(
+    "mirrors-400-is-final",
+    area="hosts",
+    kills={
+        "incident/mirror-says-manifest-invalid",
+    },
+)
 class Mirrors400IsFinal(Puller):
     """Ends where a mirror calls the manifest invalid."""
 
     remote = _FinalBadRequest
-
-
-# Indexes.
-
-
-class _NeedsVariant(PlatformMatcher):
-    def candidates(self, entries: Iterable[Descriptor]) -> list[Descriptor]:
-        """arm64 is v8, and says so."""
-        return super().candidates(
-            entry
-            for entry in entries
-            if (entry.platform or {}).get("architecture") != "arm64"
-            or (entry.platform or {}).get("variant")
-        )
-
-
-@mutant("arm64-needs-its-variant", area="indexes", kills={"incident/arm64-without-its-variant"})
-class Arm64NeedsItsVariant(Puller):
-    """Takes no arm64 entry that doesn't say v8, as CRI-O did."""
-
-    platforms = _NeedsVariant
-
-
-@mutant(
-    "fetches-what-is-listed",
-    area="indexes",
-    kills={
-        "incident/index-of-a-thousand",
-        "indexes/unknown-type-first",
-        "indexes/unknown-type-without-platform",
-    },
-)
-class FetchesWhatIsListed(Puller):
-    """Fetches the first fifty entries of an index, and then chooses."""
-
-    def find(
-        self,
-        target: Descriptor,
-        matcher: PlatformMatcher,
-        read: Callable[[Descriptor], bytes],
-    ) -> Found:
-        """Better to have a look at all of them."""
-        document = self.manifests().read(read(target), target)
-        if not isinstance(document, Manifest):
-            for entry in document.entries[:_SOME]:
-                read(entry)
-        return super().find(target, matcher, read)
-
-
-@mutant("begins-at-the-top-again", area="indexes", kills={"incident/index-nested-fifty-deep"})
-class BeginsAtTheTopAgain(Puller):
-    """Fetches all indexes above anew at each level of deep nesting, and has no bound on it."""
-
-    def find(
-        self,
-        target: Descriptor,
-        matcher: PlatformMatcher,
-        read: Callable[[Descriptor], bytes],
-    ) -> Found:
-        """Down, however deep it goes."""
-        way = [target]
-        while True:
-            document = self.manifests().read(read(way[-1]), way[-1])
-            if isinstance(document, Manifest):
-                return Found(target, way[-1], document)
-            way.append(matcher.choose(document.entries, way[-1].digest))
-            for above in way[:-1] if len(way) > _DEEP else ():
-                self.content.delete(above.digest)
-                read(above)
-
-
-# Layers and old forms.
-
-
-class _BelievesTypes(Decompressor):
-    def compression(self, media_type: str, head: bytes) -> Compression:
-        """A type is a promise."""
-        said = media_type.partition("+")[2]
-        if said == "gzip" or media_type.endswith(".gzip"):
-            return "gzip"
-        return super().compression(media_type, head)
-
-
-class _BelievesTypesLayers(LayerApplier):
-    decompressor = _BelievesTypes
-
-
-@mutant("believes-types-alone", area="unpack", kills={"incident/layer-type-claims-gzip"})
-class BelievesTypesAlone(Puller):
-    """Takes for gzip whatever is called gzip."""
-
-    layers = _BelievesTypesLayers
-
-
-class _SignedOnly(Schema1Converter):
-    def convert(self, document: bytes, descriptor: Descriptor) -> Descriptor:
-        """No signature, no image."""
-        if descriptor.media_type == SCHEMA1:
-            raise UnsupportedMediaType("the schema 1 manifest isn't signed")
-        return super().convert(document, descriptor)
-
-
-@mutant("signed-schema1-only", area="schema1", kills={"incident/schema1-unsigned"})
-class SignedSchema1Only(Puller):
-    """Refuses schema 1 without a signature: right, and to be seen."""
-
-    schema1 = _SignedOnly
-
-
-class _GzipAlways(Schema1Converter):
-    def inspect(self, descriptor: Descriptor) -> Any:
-        """All old layers are gzip."""
-        with self.store.open(descriptor.digest) as blob:
-            if not blob.read(2).startswith(b"\x1f\x8b"):
-                raise LayerError(f"{descriptor.digest}: invalid gzip header")
-        return super().inspect(descriptor)
-
-
-@mutant("schema1-is-gzip", area="schema1", kills={"incident/schema1-layers-are-plain-tar"})
-class Schema1IsGzip(Puller):
-    """Takes every layer of a schema 1 image for gzip, as ctr did."""
-
-    schema1 = _GzipAlways

@@ -110,6 +110,7 @@ class _FinalNotFound(_Final):
         "hosts/header-only-to-its-host",
         "hosts/mirror-404-falls-back",
         "hosts/mirror-without-blobs-falls-back",
+        "incident/foreign-layer-only-at-its-url",
         "incident/mirror-lacks-a-blob",
     },
 )

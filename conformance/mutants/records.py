@@ -157,7 +157,11 @@ class PullsWhatIsAbsentOnly(Puller):
 @mutant(
     "records-before-it-has",
     area="records",
-    kills={"records/failed-pull-leaves-no-record", "records/refused-layer-leaves-the-old-image"},
+    kills={
+        "incident/layer-size-of-exabytes",
+        "records/failed-pull-leaves-no-record",
+        "records/refused-layer-leaves-the-old-image",
+    },
 )
 class RecordsBeforeItHas(Puller):
     """Records an image as soon as its manifest is here."""
@@ -174,9 +178,11 @@ class RecordsBeforeItHas(Puller):
     "records-what-it-resolved",
     area="records",
     kills={
+        "incident/config-size-is-negative",
+        "incident/layer-size-of-exabytes",
+        "records/failed-pull-leaves-no-record",
         "records/index-without-a-match-leaves-no-record",
         "records/refused-index-leaves-the-old-image",
-        "records/failed-pull-leaves-no-record",
         "records/refused-layer-leaves-the-old-image",
     },
 )

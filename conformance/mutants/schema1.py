@@ -33,10 +33,12 @@ class _TooLate(Schema1Converter):
     "refuses-too-late",
     area="schema1",
     kills={
-        "schema1/is-pulled-or-refused",
-        "schema1/layers-are-newest-first",
-        "schema1/known-empty-layers-are-left-out",
+        "incident/schema1-layers-are-plain-tar",
+        "incident/schema1-unsigned",
         "schema1/false-signature",
+        "schema1/is-pulled-or-refused",
+        "schema1/known-empty-layers-are-left-out",
+        "schema1/layers-are-newest-first",
     },
 )
 class RefusesTooLate(Puller):
@@ -94,7 +96,14 @@ class _Verifies(Schema1Converter):
         return super().convert(document, descriptor)
 
 
-@mutant("verifies-signatures", area="schema1", kills={"schema1/false-signature"})
+@mutant(
+    "verifies-signatures",
+    area="schema1",
+    kills={
+        "incident/schema1-unsigned",
+        "schema1/false-signature",
+    },
+)
 class VerifiesSignatures(Puller):
     """Refuses a schema 1 image whose signature doesn't hold."""
 
