@@ -230,7 +230,6 @@ class _TrustsWhatIsThere(Fetcher):
     area="resume",
     kills={
         "incident/mirror-promises-and-sends-nothing",
-        "incident/bad-layer-is-asked-for-again",
         "resume/next-pull-after-corruption",
     },
 )

@@ -51,6 +51,7 @@ class _NoWhiteouts(LayerApplier):
     "ignores-whiteouts",
     area="unpack",
     kills={
+        "incident/whiteouts-of-a-folder-and-in-it",
         "incident/whiteouts-in-any-place",
         "unpack/directory-made-anew-is-empty",
         "unpack/whiteout-removes-what-is-below",
@@ -100,7 +101,7 @@ class _NeedsAVictim(LayerApplier):
     "whiteouts-need-a-victim",
     area="unpack",
     kills={
-        "incident/whiteouts-in-any-place",
+        "incident/whiteout-of-what-isnt-there",
         "unpack/whiteout-of-nothing",
     },
 )
