@@ -115,7 +115,8 @@ def _value(value: Any) -> str:
 
 
 def _registry(part: RegistryPart) -> str:
-    words = [f"registry {part.name}: {'https' if part.tls else 'http'}"]
+    what = "proxy" if part.proxy else "registry"
+    words = [f"{what} {part.name}: {'https' if part.tls else 'http'}"]
     if part.tls not in (None, "valid"):
         words.append(f"its certificate is {str(part.tls).replace('_', ' ')}")
     if part.auth is not None:
@@ -123,7 +124,7 @@ def _registry(part: RegistryPart) -> str:
         realm = f", tokens from {part.auth.realm}" if part.auth.realm else ""
         further = _further(part.auth, "scheme", "user", "realm")
         words.append(", ".join([f"{part.auth.scheme} auth{user}{realm}", *further]))
-    return ", ".join([*words, *_further(part, "name", "tls", "auth")])
+    return ", ".join([*words, *_further(part, "name", "tls", "auth", "proxy")])
 
 
 def _image(part: ImagePart) -> str:

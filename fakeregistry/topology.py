@@ -38,7 +38,8 @@ class Registries:
         self, seed: str = "0", *, names: Mapping[str, str] | None = None, salt: str = ""
     ) -> None:
         self.seed = seed
-        self.names: dict[str, str] = dict(names or {})
+        self._given = dict(names or {})
+        self.names: dict[str, str] = dict(self._given)
         self.salt = salt
         self.honest = False
         self.exposed = ""
@@ -86,6 +87,14 @@ class Registries:
         if not isinstance(found, Proxy):
             raise ValueError(f"{name!r} is a registry: a proxy needs another name")
         return found
+
+    def call(self, name: str, host: str) -> None:
+        """Call a registry by a host name from now on, by plain HTTP and by TLS.
+
+        Certificates that are made from now on cover it. Whether it leads here, its resolver knows.
+        """
+        self.names |= {name: host, f"{name}-tls": host}
+        self.certificates = Certificates(self.names.values())
 
     def names_of(self, name: str) -> set[str]:
         """The host names by which a registry is called, by plain HTTP or by TLS."""
@@ -167,6 +176,8 @@ class Registries:
         with self._lock:
             self._requests = self._connections = self.refused_requests = 0
             self.runaway = False
+        self.names = dict(self._given)
+        self.certificates = Certificates(self.names.values())
         self.clock.reset()
         self.journal.clear()
 

@@ -53,7 +53,8 @@ class PullPart:
     ``auth``, ``trust``, ``client_certificate`` and ``decryption_key`` say what the puller is given:
     ``right`` is what the world accepts (and nothing where it asks for nothing), anything that can't
     work there is a lie. ``auth_of``: the credentials of that registry. ``plain_http`` None: as the
-    registry speaks. ``hosts``: in the order in which they are to be tried. ``times``: so often, one
+    registry speaks. ``proxy``: the ``[[proxy]]`` to go through, with ``proxy_auth`` as what it is
+    to be told. ``hosts``: in the order in which they are to be tried. ``times``: so often, one
     after the other; ``parallel``: at once.
 
     ``cancel_at``, ``kill_at`` and ``leave_at`` name a rule. Once it holds an answer (one that can't
@@ -71,6 +72,8 @@ class PullPart:
     client_certificate: ClientCertificate = "right"
     decryption_key: DecryptionKey = "right"
     plain_http: bool | None = None
+    proxy: str | None = None
+    proxy_auth: Auth = "right"
     hosts: tuple[HostPart, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)
     timeout: float | None = None

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from fakeregistry.content import ImageSpec, IndexSpec, Schema1Spec
 from fakeregistry.content.evil import DEFAULT_CANARY
 from fakeregistry.placed import Image
+from fakeregistry.proxies import Proxy
 from fakeregistry.rules import Rule
 from fakeregistry.targets import (
     Target,
@@ -23,17 +24,18 @@ from fakeregistry.targets import (
     foreign_url,
     manifest,
     ping,
+    proxy,
     redirect_target,
     referrers,
     tags,
     token,
     upload,
 )
-from fakeregistry.tokens import basic, bearer
+from fakeregistry.tokens import Auth, basic, bearer
 from fakeregistry.topology import Registries
 
 from .content_build import DEFAULT_PLATFORM, ContentBuilder
-from .model import ITS_MANIFEST, RegistryPart, RulePart, Scenario, TargetPart
+from .model import ITS_MANIFEST, AuthPart, RegistryPart, RulePart, Scenario, TargetPart
 from .objects import resolved
 from .reader import Problem, ScenarioError
 
@@ -109,6 +111,7 @@ _PLAIN: Mapping[str, Callable[[], Target]] = {
     "challenge": challenge,
     "upload": upload,
     "tags": tags,
+    "proxy": proxy,
     "any_request": any_request,
     "connection": connection,
 }
@@ -138,13 +141,19 @@ def build(
     tell = tell or (lambda words, false, true, where: true if honest else false)
     built = Built(scenario, stage)
     for part in scenario.registries:
+        if part.host:
+            registries.call(part.name, part.host)
+        _as_it_should_be(scenario, part, registries)
+        if part.canary and hasattr(stage, "canary"):
+            stage.canary(part.name)
         _set_up(stage.registry(part.name), part, registries, tell)
     content = _content(stage, tell)
     for image in scenario.images:
         try:
             spec = content.spec(image)
             for name in image.registry:
-                placed = stage.registry(name).add(spec, image.name, image.tag)
+                options = {"ns": image.ns} if image.ns else {}
+                placed = stage.registry(name).add(spec, image.name, image.tag, **options)
                 built.images.setdefault(image.id, placed)
         except ValueError as error:
             where = str(scenario.path) if scenario.path.name else scenario.name
@@ -158,6 +167,18 @@ def build(
             continue
         built.rules.append((rule, install(built, rule)))
     return built
+
+
+def _as_it_should_be(scenario: Scenario, part: RegistryPart, registries: Registries) -> None:
+    """Make a proxy; a host stays what it was when it was made, on its port."""
+    try:
+        if part.proxy:
+            registries.proxy(part.name)
+        elif isinstance(registries.registries.get(part.name), Proxy):
+            raise ValueError(f"{part.name!r} is a proxy: a registry needs another name")
+    except ValueError as problem:
+        where = str(scenario.path) if scenario.path.name else scenario.name
+        raise ScenarioError([Problem(where, 0, str(problem))]) from None
 
 
 def _set_up(host: Any, part: RegistryPart, registries: Registries, tell: Teller) -> None:
@@ -177,13 +198,23 @@ def _set_up(host: Any, part: RegistryPart, registries: Registries, tell: Teller)
         said = {"refuse": "refuses connections", "blackhole": "swallows connections"}
         words = f"{part.name} {said[part.listening]}"
         host.listening = tell(words, part.listening, "open", "answer")
+    host.canary = part.canary
+    if part.prefix:
+        host.prefix = part.prefix
     if part.auth is not None:
-        if part.auth.scheme == "basic":
-            host.auth = basic(part.auth.user)
-        else:
-            # Tokens without a user: anybody gets one, as for the public images of a big registry.
-            user, realm = part.auth.user, part.auth.realm
-            host.auth = bearer(user, realm=realm, anonymous=user is None)
+        host.auth = _auth(part.name, part.auth, tell)
+
+
+def _auth(name: str, part: AuthPart, tell: Teller) -> Auth:
+    settings = dict(part.settings)
+    if part.lie:
+        said = ", ".join(f"{key} = {value!r}" for key, value in part.lie.items())
+        settings |= tell(f"the auth of {name} lies: {said}", dict(part.lie), {}, "answer")
+    if part.scheme == "basic":
+        return basic(part.user, **settings)
+    # Tokens without a user: anybody gets one, as for the public images of a big registry.
+    settings.setdefault("anonymous", part.user is None and not settings.get("users"))
+    return bearer(part.user, realm=part.realm, **settings)
 
 
 def _content(stage: Stage, tell: Teller) -> ContentBuilder:

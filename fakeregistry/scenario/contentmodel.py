@@ -72,7 +72,8 @@ class ImagePart:
 
     Several ``platforms`` make an index, as do ``nested``, ``wide`` and ``attestation``. ``form`` is
     ``oci``, ``docker`` or ``schema1``. ``tree``: two layers by the name of how one changes the
-    other. ``subject``: the id of an earlier image. ``lie``: ``set`` and ``null`` (values at places
+    other. ``subject``: the id of an earlier image. ``ns``: the upstream to which it belongs, at a
+    mirror of several. ``lie``: ``set`` and ``null`` (values at places
     such as ``manifest/layers/0/size``), ``omit`` (places), ``diff_ids``, ``config_data``,
     ``manifest_size``.
     """
@@ -100,6 +101,7 @@ class ImagePart:
     attestation_served: bool = True
     nested: int = 0
     wide: int = 0
+    ns: str = ""
     lie: Mapping[str, Any] = field(default_factory=dict, hash=False)
     line: int = field(default=0, compare=False)
 

@@ -234,6 +234,7 @@ class ImageReader:
             attestation_served=table.flag("attestation_served", True),
             nested=table.integer("nested", 0) or 0,
             wide=table.integer("wide", 0) or 0,
+            ns=table.text("ns"),
             lie=self._lie(table.table("lie")),
             line=table.line,
         )

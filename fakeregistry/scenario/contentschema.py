@@ -80,6 +80,7 @@ def image_schema() -> Schema:
             "attestation_served": _FLAG,
             "nested": _count(0),
             "wide": _count(0),
+            "ns": _TEXT,
             "lie": _table(
                 {
                     "set": _VALUES,

@@ -31,10 +31,11 @@ TARGETS = (
     "foreign_url",
     "tags",
     "referrers",
+    "proxy",
     "any_request",
     "connection",
 )
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT")
 TLS = certificates.FAULTS
 LISTENING = ("open", "refuse", "blackhole")
 ADDRESSES = ("127.0.0.1", "::1")
@@ -64,11 +65,15 @@ class AuthPart:
     """How a registry asks who is there.
 
     ``user`` None (bearer only): tokens for anybody. ``realm``: the registry that hands them out.
+    ``settings`` are arguments of `fakeregistry.basic` or `bearer`; those in ``lie`` come over them,
+    and are left out of an honest world.
     """
 
     scheme: Literal["basic", "bearer"]
     user: str | None = None
     realm: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    lie: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ class RegistryPart:
 
     A ``tls`` other than ``valid`` is a lie: an honest world has the valid certificate. So is a way
     of ``listening`` other than ``open``. ``address`` is where it listens, and
-    ``http2`` whether it speaks HTTP/2, with so many streams at once: these are no lies.
+    ``http2`` whether it speaks HTTP/2, with so many streams at once: these are no lies. Neither are
+    ``host``, the name by which it is called; ``prefix``, where its API stands; ``canary``, that
+    nobody has any business with it; and ``proxy``, that it is a forward proxy (``[[proxy]]``).
     """
 
     name: str = "origin"
@@ -88,6 +95,10 @@ class RegistryPart:
     address: str = "127.0.0.1"
     http2: bool = False
     max_concurrent_streams: int | None = None
+    host: str = ""
+    prefix: str = ""
+    canary: bool = False
+    proxy: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from fakeregistry.faults import FAULTS, Redirect, misplaced, name_of
+from fakeregistry.faults import FAULTS, Fault, Redirect, misplaced, name_of
 from fakeregistry.faults.order import Release, WaitFor
+from fakeregistry.faults.redirects import UploadLocation
+from fakeregistry.faults.tokenfaults import TokenBound
 from fakeregistry.rules import SCOPES, valid_name
 
 from .conditionkeys import around_of
@@ -45,6 +47,16 @@ def read_rules(
     return rules
 
 
+def _registries_of(fault: Fault) -> list[str]:
+    """The registries of the file that a fault names."""
+    named: list[str | None] = []
+    if isinstance(fault, Redirect | UploadLocation):
+        named = [fault.to]
+    elif isinstance(fault, TokenBound):
+        named = [fault.host]
+    return [name for name in named if name and "://" not in name]
+
+
 _CASE = re.compile(r"[a-z0-9-]+/[a-z0-9-]+")
 
 
@@ -70,6 +82,9 @@ class _Reading(PullReader):
         self.registries = tuple(self.registry(table) for table in tables)
         if not any(part.name == "origin" for part in self.registries):
             self.registries = (RegistryPart(), *self.registries)
+        own = top.tables("proxy", one=True)
+        self.registries = (*self.registries, *(self.proxy(table) for table in own))
+        tables += own
         for table, part in zip(tables, self.registries[-len(tables) :], strict=False):
             if part.auth and part.auth.realm:
                 self.known_registry(table, "auth", part.auth.realm)
@@ -147,8 +162,8 @@ class _Reading(PullReader):
         named = any(key in FAULTS for key in table.left())
         faults = faults_of(table, lambda value: object_of(value, self.images))
         for fault in faults:
-            if isinstance(fault, Redirect) and fault.to and "://" not in fault.to:
-                self.known_registry(table, "redirect", fault.to)
+            for named_there in _registries_of(fault):
+                self.known_registry(table, name_of(fault).partition("(")[0], named_there)
             misfit = misplaced(fault, on_connection=target.on == "connection")
             if misfit is not None and target.on:
                 key = name_of(fault).partition("(")[0]

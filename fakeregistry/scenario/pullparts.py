@@ -41,6 +41,7 @@ class PullReader(WorldReader):
     def _pull(self, table: Table) -> PullPart:
         image = self.image_of(table)
         auth, auth_of = self._auth_given(table)
+        proxy, proxy_auth = self._proxy_given(table)
         trust = table.choice("trust", TRUSTS, "right")
         client = table.choice("client_certificate", CLIENT_CERTIFICATES, "right")
         key = table.choice("decryption_key", DECRYPTION_KEYS, "right")
@@ -56,6 +57,8 @@ class PullReader(WorldReader):
             client_certificate=cast(Any, client),
             decryption_key=cast(Any, key),
             plain_http=table.flag("plain_http") if table.has("plain_http") else None,
+            proxy=proxy,
+            proxy_auth=cast(Any, proxy_auth),
             hosts=self._hosts(table),
             headers=self._texts_by_name(table, "headers"),
             timeout=table.seconds("timeout"),
@@ -95,6 +98,23 @@ class PullReader(WorldReader):
         near = suggestion(str(value), AUTHS)
         table.problem("auth", f"auth = {value!r} is unknown{near}; or say {{ of = REGISTRY }}")
         return "right", None
+
+    def _proxy_given(self, table: Table) -> tuple[str | None, str]:
+        value = table.take("proxy")
+        if value is None:
+            return None, "right"
+        if not isinstance(value, str | dict):
+            table.problem("proxy", "proxy must be the name of a [[proxy]], or { name, auth }")
+            return None, "right"
+        given = {"name": value} if isinstance(value, str) else value
+        inner = Table(self.source, given, (*table.place, "proxy"))
+        name = inner.required("name")
+        auth = inner.choice("auth", AUTHS, "right")
+        inner.finish()
+        if name and name not in self.proxies:
+            near = suggestion(name, self.proxies) or ": the file has no [[proxy]]"
+            table.problem("proxy", f"there is no proxy {name!r}{near}")
+        return name or None, auth
 
     def _hosts(self, table: Table) -> tuple[HostPart, ...]:
         value = table.take("hosts")

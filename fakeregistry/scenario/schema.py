@@ -14,6 +14,7 @@ from fakeregistry.faults import FAULTS
 from fakeregistry.rules import SCOPES
 
 from .asked import AUTHS, CAPABILITIES, CLIENT_CERTIFICATES, DECRYPTION_KEYS, OUTCOMES, TRUSTS
+from .authparts import auth_schema
 from .conditionkeys import around_schema, asking_schema
 from .contentschema import image_schema, layer_schema
 from .faultkeys import choices, needed, parameters
@@ -49,6 +50,7 @@ def schema() -> Schema:
             {
                 "incident": _ref("incident"),
                 "registry": _one_or_more("registry"),
+                "proxy": _one_or_more("proxy"),
                 "image": _one_or_more("image"),
                 "rule": _one_or_more("rule"),
                 "pull": _one_or_more("pull"),
@@ -59,6 +61,7 @@ def schema() -> Schema:
         "$defs": {
             "incident": _incident(),
             "registry": _registry(),
+            "proxy": _proxy(),
             "image": image_schema(),
             "layer": layer_schema(),
             "rule": _rule(),
@@ -106,20 +109,27 @@ def _incident() -> Schema:
 
 
 def _registry() -> Schema:
-    scheme = _words("basic", "bearer")
-    table = _table({"scheme": scheme, "user": _TEXT, "realm": _TEXT}, ("scheme",))
     return _table(
         {
             "name": {"type": "string", "pattern": "^[a-z0-9-]+$"},
             "tls": {"enum": [True, False, *TLS]},
             "client_certificate": _FLAG,
-            "auth": {"anyOf": [scheme, table]},
+            "auth": auth_schema(_TEXT, _TEXTS, _FLAG, _TIME),
             "listening": _words(*LISTENING),
             "address": _words(*ADDRESSES),
             "http2": _FLAG,
             "max_concurrent_streams": _count(0),
+            "host": _TEXT,
+            "prefix": {"type": "string", "pattern": "^/"},
+            "canary": _FLAG,
         }
     )
+
+
+def _proxy() -> Schema:
+    known = _registry()["properties"]
+    names = ("name", "tls", "client_certificate", "auth", "listening", "address", "host")
+    return _table({name: known[name] for name in names})
 
 
 def _target() -> Schema:
@@ -154,6 +164,7 @@ def _rule() -> Schema:
 
 def _pull() -> Schema:
     others = _table({"of": _TEXT}, ("of",))
+    proxies = _table({"name": _TEXT, "auth": _words(*AUTHS)}, ("name",))
     return _table(
         {
             "image": _TEXT,
@@ -164,6 +175,7 @@ def _pull() -> Schema:
             "client_certificate": _words(*CLIENT_CERTIFICATES),
             "decryption_key": _words(*DECRYPTION_KEYS),
             "plain_http": _FLAG,
+            "proxy": {"anyOf": [_TEXT, proxies]},
             "hosts": {"type": "array", "items": {"anyOf": [_TEXT, _ref("host")]}},
             "headers": _TEXTS_BY_NAME,
             "timeout": _TIME,

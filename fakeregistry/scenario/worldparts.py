@@ -1,9 +1,12 @@
 """Reads the parts of a world: registries, images, layers, and the targets that name them."""
 
+import re
+from dataclasses import replace
 from typing import Any, cast
 
 from fakeregistry.routes import DIGEST
 
+from .authparts import read_auth
 from .conditionkeys import ASKING, asking_of
 from .contentmodel import ImagePart
 from .contentparts import ImageReader
@@ -13,7 +16,6 @@ from .model import (
     LISTENING,
     TARGETS,
     TLS,
-    AuthPart,
     RegistryPart,
     TargetPart,
 )
@@ -31,6 +33,10 @@ _OF_REQUESTS = (
 _WITH_DIGEST = (*_WITH_LAYER, "config", "manifest", "referrers")
 
 
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+
+
 class WorldReader:
     """One pass over one file; what was read before is there to check names against."""
 
@@ -38,6 +44,11 @@ class WorldReader:
         self.source = source
         self.registries: tuple[RegistryPart, ...] = ()
         self.images: tuple[ImagePart, ...] = ()
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The names of the proxies that were read."""
+        return tuple(part.name for part in self.registries if part.proxy)
 
     def registry(self, table: Table) -> RegistryPart:
         """Read a ``[[registry]]``."""
@@ -56,12 +67,16 @@ class WorldReader:
             name,
             tls,
             table.flag("client_certificate"),
-            self._auth(table),
+            read_auth(self.source, table),
             cast(Any, table.choice("listening", LISTENING, "open")),
             table.choice("address", ADDRESSES, "127.0.0.1"),
             table.flag("http2"),
             table.integer("max_concurrent_streams"),
+            table.text("host"),
+            table.text("prefix"),
+            table.flag("canary"),
         )
+        self._check_names_of(table, part)
         if tls is None:
             for key in ("http2", "max_concurrent_streams"):
                 if table.has(key):
@@ -71,29 +86,24 @@ class WorldReader:
         table.finish()
         return part
 
-    def _auth(self, table: Table) -> AuthPart | None:
-        if not table.has("auth"):
-            return None
-        value = table.take("auth")
-        if isinstance(value, str):
-            value = {"scheme": value}
-        if not isinstance(value, dict):
-            table.problem("auth", 'auth must be "basic", "bearer", or a table with scheme')
-            return None
-        inner = Table(self.source, value, (*table.place, "auth"))
-        named = inner.has("scheme")
-        scheme = inner.choice("scheme", ("basic", "bearer"), "")
-        if not scheme and named:
-            return None
-        if not scheme:
-            inner.problem("scheme", 'auth needs scheme = "basic" or "bearer"')
-            return None
-        user = inner.text("user") or ("user" if scheme == "basic" else None)
-        realm = inner.text("realm") or None
-        if realm and scheme == "basic":
-            inner.problem("realm", "basic auth has no realm elsewhere: leave it out")
-        inner.finish()
-        return AuthPart(cast(Any, scheme), user, realm)
+    def proxy(self, table: Table) -> RegistryPart:
+        """Read a ``[[proxy]]``: a host like a registry, with less to say about it."""
+        for key in ("prefix", "canary", "http2", "max_concurrent_streams"):
+            if table.has(key):
+                table.problem(key, f"a proxy has no {key}")
+                table.take(key)
+        named = table.has("name")
+        part = replace(self.registry(table), proxy=True)
+        part = part if named else replace(part, name="proxy")
+        if part.auth is not None and part.auth.scheme != "basic":
+            table.problem("auth", 'a proxy asks by "basic" alone')
+        return part
+
+    def _check_names_of(self, table: Table, part: RegistryPart) -> None:
+        if part.host and not _HOST.fullmatch(part.host):
+            table.problem("host", f"host = {part.host!r}: a host name, without a port")
+        if part.prefix and not _PREFIX.fullmatch(part.prefix):
+            table.problem("prefix", f"prefix = {part.prefix!r}: a path such as /v2/mirror")
 
     def image(self, table: Table, earlier: tuple[ImagePart, ...] = ()) -> ImagePart:
         """Read an ``[[image]]``; ``earlier`` are those that stand before it."""
@@ -101,6 +111,8 @@ class WorldReader:
         registries = (where,) if isinstance(where, str) else tuple(where or ("origin",))
         for registry in registries:
             self.known_registry(table, "registry", registry)
+            if registry in self.proxies:
+                table.problem("registry", f"{registry!r} is a proxy: it has no images")
         part = ImageReader(table, earlier).read(registries)
         for layer in part.layers:
             for url in layer.urls:
@@ -114,7 +126,8 @@ class WorldReader:
         on = table.choice("on", TARGETS, "")
         if not on and not named:
             table.problem("", f"a target needs on = one of {', '.join(TARGETS)}")
-        registry = table.text("registry", "origin")
+        usual = next(iter(self.proxies), "proxy") if on == "proxy" else "origin"
+        registry = table.text("registry", usual)
         self.known_registry(table, "registry", registry)
         image = self.image_of(table)
         layer = table.integer("layer")

@@ -20,11 +20,14 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 FULL: dict[str, Any] = {
     "incident": {"title": "t"},
     "registry": [{"auth": {"scheme": "bearer"}}],
+    "proxy": [{}],
     "image": [
         {"layer": [{"lie": {"cut": 1}}], "config": {"labels": {"a": "b"}}, "lie": {"omit": []}}
     ],
     "rule": [{"on": "blob", "status": 500}],
-    "pull": [{"auth": {"of": "origin"}, "hosts": [{"registry": "origin"}]}],
+    "pull": [
+        {"auth": {"of": "origin"}, "proxy": {"name": "proxy"}, "hosts": [{"registry": "origin"}]}
+    ],
     "expect": {
         "outcome": "pulled",
         "requests": [{"on": "blob", "at_most": 1}],
@@ -74,6 +77,9 @@ def test_parser_and_schema_know_the_same_keys(monkeypatch: pytest.MonkeyPatch) -
     assert asked.pop("expect.connections") == known.pop("connections")
     assert asked.pop("pull.hosts") == known.pop("host")
     assert asked.pop("pull.auth") == {"of"}
+    assert asked.pop("pull.proxy") == {"name", "auth"}
+    # A proxy is read as a registry; what it can't have is refused by name.
+    assert known.pop("proxy") < asked.pop("proxy")
     lies = tables["layer"]["properties"]["lie"]["properties"]
     assert asked.pop("image.layer.lie") == set(lies)
     for name in ("config", "lie"):
