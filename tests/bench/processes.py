@@ -69,13 +69,15 @@ class Server:
                 return int(line.split()[1]) / 1024
         raise KeyError(key)
 
-    def connect(self) -> socket.socket:
+    def connect(self, alpn: tuple[str, ...] = ()) -> socket.socket:
         """A connection, TLS where the server speaks it, without Nagle's algorithm."""
         sock = socket.create_connection(("127.0.0.1", self.port), DEADLINE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.ca is None:
             return sock
         context = ssl.create_default_context(cafile=str(self.ca))
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
         return context.wrap_socket(sock, server_hostname="localhost")
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str]:
@@ -131,6 +133,10 @@ class Server:
         if status != 201:
             raise RuntimeError(f"{self.name} answered {status} to a blob")
         return digest
+
+    def face(self, name: str) -> Server:
+        """Another face of our own process: `h2` speaks HTTP/2 as well."""
+        return Server(self.name, self.process, self.told[name], self.ca, self.told)
 
     def stop(self) -> None:
         """End the process."""

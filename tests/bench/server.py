@@ -41,10 +41,11 @@ def main() -> None:
         (folder / "server.crt").write_bytes(certificate.chain)
         (folder / "server.key").write_bytes(certificate.key)
         told = {"ca": str(registries.certificates.ca_file(folder))}
-        for name in ("plain", "tls"):
+        for name in ("plain", "tls", "h2"):
             registry = registries.registry(name)
-            if name == "tls":
+            if name != "plain":
                 registry.tls = certificate
+            registry.http2 = name == "h2"
             furnish(registry, data, digest)
             told[name] = registry.port  # type: ignore[assignment]
         print(json.dumps(told), flush=True)
