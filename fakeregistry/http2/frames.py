@@ -26,7 +26,7 @@ CONNECTION_WINDOW = 8 << 20
 """How many bytes of request bodies may be under way: of one, and of all of a connection."""
 IDLE_FRAMES = 10_000
 """So many frames in which nothing goes forward are taken for an attack."""
-ANSWER_LIMIT = 256 << 10
+ANSWER_LIMIT = 64 << 10
 """So many bytes of replies to a client that doesn't read them are taken for an attack."""
 
 _DATA, _SETTINGS, _GOAWAY = 0, 4, 7
@@ -177,11 +177,11 @@ class Frames:
         self._queue += _HEAD.pack((8 + len(said)) << 8 | _GOAWAY, 0, 0)
         self._queue += struct.pack(">II", last, code) + said
 
-    def take(self) -> bytes:
+    def take(self) -> memoryview:
         """Return what is to be sent, and forget it."""
         self._collect()
-        taken, self._queue = bytes(self._queue), bytearray()
-        return taken
+        taken, self._queue = self._queue, bytearray()
+        return memoryview(taken)
 
     def _collect(self) -> None:
         self._queue += self._h2.data_to_send()

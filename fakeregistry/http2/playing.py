@@ -325,7 +325,7 @@ class Playing:
         """Send as much of what was made as the client takes now."""
         while True:
             if not self._sending:
-                self._sending = memoryview(self._frames.take())
+                self._sending = self._frames.take()
                 if not self._sending:
                     self._sent()
                     return

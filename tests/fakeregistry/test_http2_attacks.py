@@ -173,9 +173,9 @@ def test_replies_that_nobody_reads_are_not_kept(h2: Registry) -> None:
         client.sock.settimeout(5)
         for _ in range(4 * ANSWER_LIMIT // len(ping) // 500):
             client.send(ping * 500)
-        assert h2.journal.wait_for(lambda j: j.exchanges()[0].ended == "goaway", 15)
+        assert h2.journal.wait_for(lambda j: any(one.ended == "goaway" for one in j), 15)
     assert h2.journal.wait_for(lambda _: made.closed is not None)
-    assert "ENHANCE_YOUR_CALM" in (made.failure or "")
+    assert "asks for replies and doesn't read them" in (made.failure or "")
 
 
 def test_rapid_resets_are_cut(h2: Registry) -> None:
