@@ -38,7 +38,7 @@ HOSTS = {
     **dict.fromkeys(
         (
             *("registry.test", "mirror.test", "mirror2.test", "cdn.test", "auth.test"),
-            *("evil.test", "proxy.test"),
+            *("evil.test", "proxy.test", "storage.registry.test"),
         ),
         "127.0.0.1",
     ),

@@ -40,9 +40,13 @@ HOST_NAMES = {
     "cdn": "cdn.test",
     "auth": "auth.test",
     "evil": "evil.test",
+    "storage": "storage.registry.test",
     "proxy": "proxy.test",
 }
-"""Host names by registry, all of them 127.0.0.1 in the run's own hosts file."""
+"""Host names by registry, all of them 127.0.0.1 in the run's own hosts file.
+
+The storage is below the origin that speaks TLS: to some clients that is the same host.
+"""
 
 _QUIET = 1.0
 """Seconds that a registry gets to end what nobody listens to any more."""
