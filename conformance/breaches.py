@@ -13,6 +13,7 @@ from conformance.requirements import Requirements
 from conformance.results import Breach, Record
 from conformance.world import ORIGIN, World
 from fakeregistry import BearerAuth, SecretSeen
+from fakeregistry.proxies import Proxy
 
 __all__ = ["SECRETS_CASE", "breaches_of", "owner_of", "secrets_record"]
 
@@ -51,6 +52,9 @@ def _may_see(world: World, seen: SecretSeen, registry: str) -> bool:
     owner = owner_of(seen.name)
     if registry == owner or (seen.name, registry) in world.allowed:
         return True
+    if isinstance(world.registries.registries.get(registry), Proxy):
+        # Who speaks plain http through a proxy shows it everything; a tunnel shows nothing.
+        return owner in world.known and world.registry(owner).real.tls is None
     return registry == _realm_of(world, owner) and _as_safe(world, owner, seen)
 
 

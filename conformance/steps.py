@@ -121,6 +121,7 @@ def _options(part: PullPart, built: Built, world: World) -> dict[str, Any]:
         "auth": _auth(part, world, home),
         "trust": _trust(part, world, home),
         "decryption_keys": _decryption_keys(part, built, world),
+        "proxy": _proxy(part, world),
         "hosts": [_host(host, world) for host in part.hosts],
         "headers": part.headers,
         "timeout": part.timeout,
@@ -191,6 +192,24 @@ def _decryption_keys(part: PullPart, built: Built, world: World) -> tuple[Path, 
     wrong = (world.decryption_key("a stranger"),) if part.decryption_key == "wrong" else ()
     words = f"the key of the layers is {part.decryption_key}"
     return world.lie(words, wrong, truth=right, where="request")
+
+
+def _proxy(part: PullPart, world: World) -> str | None:
+    """The URL of the proxy, with what it is to be told. What can't work is a lie of the request."""
+    if part.proxy is None:
+        return None
+    proxy = world.registries.proxy(part.proxy)
+    world.registry(part.proxy)
+    right, auth = proxy.url, proxy.auth
+    if auth is None or part.proxy_auth == "right":
+        return right
+    user = ""
+    if part.proxy_auth == "wrong":
+        password = world.secrets.new(f"wrong password of {part.proxy}")
+        user = f"{auth.credentials.username}:{password}@"
+    words = f"the password for the proxy is {part.proxy_auth}"
+    false = f"{proxy.scheme}://{user}{proxy.host}"
+    return world.lie(words, false, truth=right, where="request")
 
 
 def _host(part: HostPart, world: World) -> HostConfig:

@@ -122,6 +122,22 @@ def test_credentials_of_another_registry_are_a_lie(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize("given", ["right", "wrong", "none"])
+@pytest.mark.parametrize("tls", ["true", "false"])
+def test_a_proxy_is_gone_through(judge: Judge, given: str, tls: str) -> None:
+    outcome = "pulled" if given == "right" else "refused"
+    # By its name: nobody goes through a proxy to the own machine.
+    origin = f'[[registry]]\nhost = "registry.test"\nauth = "basic"\ntls = {tls}\n'
+    world = f'{origin}[[proxy]]\nauth = "basic"\n{IMAGE}'
+    seen = '[[expect.requests]]\nregistry = "proxy"\non = "proxy"\nat_least = 1\n'
+    text = f'{world}[pull]\nproxy = {{ name = "proxy", auth = "{given}" }}\n'
+    done = judged(judge, f'{text}[expect]\noutcome = "{outcome}"\nno_leak = true\n{seen}')
+
+    assert done.record.verdict == "pass", done.record
+    words = f"the password for the proxy is {given}"
+    assert done.record.lies == ([] if given == "right" else [words])
+
+
+@pytest.mark.parametrize("given", ["right", "wrong", "none"])
 def test_encrypted_layers_need_their_key(judge: Judge, given: str) -> None:
     outcome = "pulled" if given == "right" else "refused"
     content = "rootfs = true\n" if given == "right" else ""

@@ -33,7 +33,8 @@ class Seen:
     fared; ``aged``: by how many seconds the registry's clock was set forward; ``released``: rules
     whose gates were opened meanwhile; ``goaway``: code and last stream of a GOAWAY; ``settings``:
     what HTTP/2 said of itself; ``took``: seconds; ``worth``: the statuses of what a token that was
-    issued opens; ``rotated``: whether passwords are new.
+    issued opens; ``rotated``: whether passwords are new; ``via``: the pull through whose proxy it
+    went.
     """
 
     registry: str
@@ -49,6 +50,7 @@ class Seen:
     idle: str = ""
     aged: float = 0.0
     took: float = 0.0
+    via: Any = None
     worth: list[int] = field(default_factory=list)
     rotated: bool = False
     released: list[str] = field(default_factory=list)
@@ -157,9 +159,11 @@ class Line:
         name: str,
         holding: Callable[[], bool],
         host: str = "127.0.0.1",
+        tunnel: bytes = b"",
     ) -> None:
         self.holding = holding
         self.end = ""
+        self.refusal = b""
         self.tls: str | None = None
         self.alpn: str | None = None
         self._inner: ssl.SSLObject | None = None
@@ -174,8 +178,23 @@ class Line:
             self.end = "rst"
         if self.sock is not None:
             self.sock.setblocking(False)
+            if tunnel and not self._tunnelled(tunnel):
+                return
             if context is not None:
                 self._handshake(context, name)
+
+    def _tunnelled(self, connect: bytes) -> bool:
+        """Ask a proxy for a way through; `refusal` is what it said where it gave none."""
+        self._push(connect)
+        said = Seen("", "CONNECT", "", {})
+        while not said.head and (data := self._heard()):
+            said.raw += data
+        if said.status == 200:
+            return True
+        while not said.complete and (data := self._heard()):
+            said.raw += data
+        self.refusal, self.end = said.raw, self.end or "complete"
+        return False
 
     def _handshake(self, context: ssl.SSLContext, name: str) -> None:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -273,7 +292,7 @@ class Line:
         """Send a request, and take in the answer until it is whole, or for as long as it comes."""
         seen.tls, seen.alpn = self.tls, self.alpn
         if self.end:
-            seen.end = self.end
+            seen.raw, seen.end = self.refusal, self.end
             return seen
         self.send(request)
         # A server may answer and close before it has read everything: what it said counts.

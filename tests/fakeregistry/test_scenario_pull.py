@@ -21,6 +21,7 @@ client_certificate = true
 auth = "basic"
 [[registry]]
 name = "mirror"
+[[proxy]]
 [[image]]
 [[rule]]
 name = "stall"
@@ -61,6 +62,8 @@ def test_an_empty_table_is_a_pull_by_the_right_means() -> None:
         ('trust = "none"', "trust", "none"),
         ('client_certificate = "wrong"', "client_certificate", "wrong"),
         ('decryption_key = "none"', "decryption_key", "none"),
+        ('proxy = "proxy"', "proxy", "proxy"),
+        ('proxy = { name = "proxy", auth = "none" }', "proxy_auth", "none"),
         ("plain_http = true", "plain_http", True),
         ("plain_http = false", "plain_http", False),
         ('hosts = ["mirror"]', "hosts", (HostPart("mirror"),)),
@@ -152,6 +155,10 @@ def test_either_asserts_something_beside_it(said: str) -> None:
         ('[pull]\nauth = "rihgt"\n' + EXPECT, "auth = 'rihgt' is unknown: did you mean 'right'?"),
         ('[pull]\nauth = { of = "miror" }\n' + EXPECT, "there is no registry 'miror'"),
         ("[pull]\nauth = {}\n" + EXPECT, "[pull.auth] needs 'of', a text"),
+        ('[pull]\nproxy = "prox"\n' + EXPECT, "no proxy 'prox': did you mean 'proxy'?"),
+        ('[pull]\nproxy = "mirror"\n' + EXPECT, "there is no proxy 'mirror'"),
+        ("[pull]\nproxy = {}\n" + EXPECT, "[pull.proxy] needs 'name', a text"),
+        ("[pull]\nproxy = 1\n" + EXPECT, "proxy must be the name of a [[proxy]]"),
         ("[pull]\nhosts = [1]\n" + EXPECT, "hosts must be a list of names"),
         ("[pull]\nhosts = [{}]\n" + EXPECT, "[[pull.hosts]] needs 'registry', a text"),
         ('[pull]\nhosts = ["miror"]\n' + EXPECT, "there is no registry 'miror'"),

@@ -7,6 +7,7 @@ proven. Against the honest world the same look must see nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ def as_honest(seen: Seen, twin: Walk) -> Seen | None:
     known = next((one.asked.get("Authorization") for one in reversed(twin.seen)), None)
     if "Authorization" in headers and known:
         headers["Authorization"] = known
+    headers.pop("Proxy-Authorization", None)
+    twin.via = seen.via and replace(seen.via, proxy_auth="right")
     found = twin.ask(seen.registry, seen.path, method=seen.method, headers=headers, trust="skip")
     return None if found.status in (401, 404) != seen.status else found
 
@@ -321,5 +324,17 @@ def test_a_host_that_is_not_there_shows(listening: str, tmp_path: Path) -> None:
 
 def test_a_lie_in_the_content_shows(tmp_path: Path) -> None:
     text = "[[image]]\n[[image.layer]]\nlie = { size = 5 }\n"
+
+    assert proof(read(Source.of_text("s.toml", text)), tmp_path) == []
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("status", [407, 502])
+def test_what_a_proxy_says_shows(status: int, tls: bool, tmp_path: Path) -> None:
+    text = (
+        f"[[registry]]\ntls = {str(tls).lower()}\n[[proxy]]\nauth = 'basic'\n[[image]]\n"
+        f"[[rule]]\nregistry = 'proxy'\non = 'proxy'\nnth = 2\nstatus = {status}\n"
+        "[pull]\nproxy = 'proxy'\n[expect]\noutcome = 'pulled'\n"
+    )
 
     assert proof(read(Source.of_text("s.toml", text)), tmp_path) == []

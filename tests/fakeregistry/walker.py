@@ -132,6 +132,7 @@ class Walk:
         self.before = [0 for _ in self.built.rules]
         self.style = NATURAL
         self.stop_at: str | None = None
+        self.via: PullPart | None = None
         self.watches_idle = any(
             "kill_idle_connections" in verbs_of(rule) for rule in scenario.rules
         )
@@ -171,7 +172,24 @@ class Walk:
         if context is not None:
             context.set_alpn_protocols(["h2", "http/1.1"] if new else ["http/1.1"])
         kind = H2Line if new else Line
-        return kind(registry.port, context, registry.hostname, self._holding, listens)
+        port, tunnel = registry.port, b""
+        if self.via is not None:
+            port = self.registries.registry(self.via.proxy or "").port
+            if context is not None:
+                lines = [f"CONNECT {registry.host} HTTP/1.1", f"Host: {registry.host}"]
+                lines += [f"{key}: {value}" for key, value in self._to_the_proxy().items()]
+                tunnel = "\r\n".join(lines).encode() + b"\r\n\r\n"
+        return kind(port, context, registry.hostname, self._holding, listens, tunnel)
+
+    def _to_the_proxy(self) -> dict[str, str]:
+        """What the proxy is told of who we are."""
+        auth = self.registries.registry(self.via.proxy or "").auth if self.via else None
+        if self.via is None or auth is None or self.via.proxy_auth == "none":
+            return {}
+        given = auth.credentials
+        password = given.password if self.via.proxy_auth == "right" else "wrong"
+        said = base64.b64encode(f"{given.username}:{password}".encode()).decode()
+        return {"Proxy-Authorization": f"Basic {said}"}
 
     def ask(
         self,
@@ -190,7 +208,13 @@ class Walk:
         asked = {"Host": registry.host, **(headers or {}), **self.style.headers}
         if body:
             asked["Content-Length"] = str(len(body))
-        lines = [f"{method} {path} HTTP/1.1", *(f"{key}: {value}" for key, value in asked.items())]
+        target = path
+        if self.via is not None and registry.scheme == "http":
+            target, asked = registry.base_url + path, {**asked, **self._to_the_proxy()}
+        lines = [
+            f"{method} {target} HTTP/1.1",
+            *(f"{key}: {value}" for key, value in asked.items()),
+        ]
         request = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
         rules = [rule for _, rule in self.built.rules]
         passwords = self._passwords()
@@ -203,7 +227,7 @@ class Walk:
             idle.ask(Seen(name, "GET", "/v2/", {}), ping.encode(), 1 << 16)
         line = self.line(name, trust, client)
         began = time.monotonic()
-        seen = Seen(name, method, path, asked)
+        seen = Seen(name, method, path, asked, via=self.via)
         if isinstance(line, H2Line) and line.speaks == "h2":
             seen = line.ask_h2(seen, body, expected)
         else:
@@ -273,13 +297,13 @@ class Walk:
             for rule_part, rule in self.built.rules:
                 if rule_part.name and rule_part.name in part.without:
                     self.built.stage.registry(rule_part.target.registry).rules.remove(rule)
-            self.stop_at = part.stopped_at
+            self.stop_at, self.via = part.stopped_at, part if part.proxy else None
             for _ in range(min(part.times * part.parallel, 4)):
                 try:
                     _Pull(self, part).run()
                 except Stopped:
                     break
-        self.stop_at = None
+        self.stop_at = self.via = None
 
     def bend(self) -> None:
         """Pull again and again in other styles, until every rule has fired, bait too."""
@@ -304,7 +328,9 @@ class Walk:
                 break
             self.style = style
             for part in self.scenario.pulls or (PullPart(),):
+                self.via = part if part.proxy else None
                 _Pull(self, part).run()
+            self.via = None
         self.style = NATURAL
 
 
