@@ -80,6 +80,8 @@ class WorldRegistry:
     ) -> Image:
         """Place content, salted with the run's seed and the case's id; `ns`: of one upstream."""
         image = self.real.add(spec.salted(self._world.salt), name, tag, ns=ns)
+        if ns is not None:
+            self._world.upstreams.append((self.real.name, ns, image.digest))
         self._world.placed.append((self.real.name, image))
         return image
 
@@ -155,6 +157,7 @@ class World:
     circumstances: list[tuple[str, Rule]] = field(default_factory=list)
     ended: list[Rule] = field(default_factory=list)
     placed: list[tuple[str, Image]] = field(default_factory=list)
+    upstreams: list[tuple[str, str, str]] = field(default_factory=list)
     canaries: set[str] = field(default_factory=set)
     allowed: list[tuple[str, str]] = field(default_factory=list)
     mirrors: set[str] = field(default_factory=set)
@@ -308,8 +311,11 @@ class World:
             at = "" if real.address == "127.0.0.1" else f" at={real.address}"
             if real.http2:
                 at += f" http2={real.max_concurrent_streams}"
+            if real.prefix != "/v2":
+                at += f" prefix={real.prefix}"
             parts.append(f"{name} tls={real.tls!r} auth={real.auth!r}{at}")
         parts += [f"{name} given {rule.words}" for name, rule in self.circumstances]
+        parts += [f"{name} of {ns}: {digest}" for name, ns, digest in self.upstreams]
         for name, image in self.placed:
             spec = image.spec
             kind = "index" if isinstance(spec, IndexSpec) else type(spec).__name__

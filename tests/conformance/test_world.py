@@ -215,3 +215,15 @@ def get_anyway(url: str) -> None:
         get(url)
     except urllib.error.HTTPError as error:
         error.close()
+
+
+def test_where_an_api_stands_and_what_is_of_an_upstream_tells_worlds_apart(tmp_path: Path) -> None:
+    prints = set()
+    for ns, prefix in ((None, "/v2"), ("docker.io", "/v2"), (None, "/v2/mirror")):
+        made = a_world(tmp_path)
+        made.registry().add(an_image(), ns=ns)
+        made.registry().prefix = prefix
+        prints.add(made.fingerprint())
+        made.close()
+
+    assert len(prints) == 3
