@@ -46,8 +46,8 @@ class Host(Protocol):
         """What a token of any registry is for; None where nobody issued it."""
         ...
 
-    def secret(self, name: str, kind: str) -> str:
-        """A secret of this registry that opens nothing."""
+    def secret(self, name: str, kind: str, owner: str | None = None) -> str:
+        """A secret of this registry, or of another by name, that opens nothing."""
         ...
 
     def rotate(self, tokens: bool) -> None:
@@ -84,7 +84,7 @@ class Nowhere:
         """Nobody issued it."""
         return None
 
-    def secret(self, name: str, kind: str) -> str:
+    def secret(self, name: str, kind: str, owner: str | None = None) -> str:
         """A text that is no secret."""
         return f"secret {name}"
 
@@ -138,9 +138,9 @@ class Hosting:
                 return found
         return None
 
-    def secret(self, name: str, kind: str) -> str:
-        """A secret of this registry that opens nothing."""
-        owner = self._registry.name
+    def secret(self, name: str, kind: str, owner: str | None = None) -> str:
+        """A secret of this registry, or of another by name, that opens nothing."""
+        owner = owner or self._registry.name
         return self._topology.secrets.new(f"{name} of {owner}", owner=owner, kind=kind)
 
     def rotate(self, tokens: bool) -> None:

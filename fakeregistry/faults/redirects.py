@@ -116,10 +116,10 @@ class Redirect:
         for number in range(self.chain):
             # A hop leads to what comes after it: its own path isn't known before.
             form = "usual" if number == 0 and self._elsewhere else self.form
-            url = host.hop(hops, _written(url, form, "/hop/x", setting), self.code)
+            url = host.hop(hops, _written(url, form, "/hop/x", setting, hops), self.code)
         if self.to is None and written == "usual" and self.chain:
             url = path_of(url)
-        return _written(url, written, path, setting)
+        return _written(url, written, path, setting, hops)
 
     def _end(self, script: Script, setting: Setting) -> str:
         if self.to is not None and self._elsewhere:
@@ -131,7 +131,7 @@ class Redirect:
         return path_of(url) if self.to is None else url
 
 
-def _written(url: str, form: str, base: str, setting: Setting) -> str:
+def _written(url: str, form: str, base: str, setting: Setting, to: str | None) -> str:
     """A URL (or a path on this host) as a Location has it, seen from the path `base`."""
     if form == "usual":
         return url
@@ -147,7 +147,9 @@ def _written(url: str, form: str, base: str, setting: Setting) -> str:
     elif form == "fragment":
         fragment = "part"
     elif form == "userinfo":
-        netloc = f"user:{setting.host.secret('password in a URL', 'password')}@{netloc}"
+        # It is for whom the URL leads to: who shows it there has leaked nothing.
+        secret = setting.host.secret("password in a URL", "password", to)
+        netloc = f"user:{secret}@{netloc}"
     return urlunsplit((scheme, netloc, path, query, fragment))
 
 

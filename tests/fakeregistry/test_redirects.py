@@ -72,6 +72,14 @@ def test_forms_on_the_same_host(registries, registry, image, form) -> None:
     assert follow(registries, there).body == image.layers[0].blob
 
 
+def test_a_password_in_a_url_is_for_whom_it_leads_to(registries, registry, cdn, image) -> None:
+    registry.on(blob()).redirect(to=cdn, form="userinfo")
+    user, _, _ = urlsplit(location(registry, layer(image))).netloc.rpartition("@")
+    get(cdn, "/v2/", X_Said=user)
+    get(registry, "/v2/", X_Said=user)
+    assert [(leak.owner, leak.seen_at) for leak in registries.leaks()] == [("cdn", "origin")]
+
+
 def test_forms_that_lead_nowhere(registry, cdn, image) -> None:
     registry.on(blob()).nth(1).redirect(to=cdn, form="no_location")
     registry.on(blob()).redirect(to=cdn, form="empty")
