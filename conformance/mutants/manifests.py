@@ -221,7 +221,14 @@ class TakesAnotherTag(Puller):
     resolver = _OtherTag
 
 
-@mutant("denied-is-done", area="manifests", kills={"manifests/forbidden-is-refused"})
+@mutant(
+    "denied-is-done",
+    area="manifests",
+    kills={
+        "incident/missing-repository-is-403",
+        "manifests/forbidden-is-refused",
+    },
+)
 class DeniedIsDone(Puller):
     """Reports success where access was denied."""
 

@@ -79,7 +79,15 @@ class _TakesNoForAnAnswer(Remote):
 @mutant(
     "gives-up-on-429",
     area="transport",
-    kills={"incident/too-many-requests", "transport/one-429-is-survived"},
+    kills={
+        "incident/retry-after-as-a-date",
+        "incident/retry-after-in-microseconds",
+        "incident/retry-after-is-no-time",
+        "incident/retry-after-of-no-seconds",
+        "incident/too-many-requests",
+        "incident/too-many-requests-as-a-web-page",
+        "transport/one-429-is-survived",
+    },
 )
 class GivesUpOn429(Puller):
     """Ends the pull by the first 'too many requests'."""
@@ -93,7 +101,14 @@ class _Impatient(Remote):
         return None
 
 
-@mutant("ignores-retry-after", area="transport", kills={"transport/retry-after-is-waited-for"})
+@mutant(
+    "ignores-retry-after",
+    area="transport",
+    kills={
+        "incident/retry-after-as-a-date",
+        "transport/retry-after-is-waited-for",
+    },
+)
 class IgnoresRetryAfter(Puller):
     """Tries again when it likes, whatever time the registry names."""
 
@@ -109,7 +124,12 @@ class _ErrorsAreFinal(Remote):
 @mutant(
     "gives-up-on-server-errors",
     area="transport",
-    kills={"transport/one-500", "transport/one-503"},
+    kills={
+        "incident/bad-gateway-once",
+        "incident/server-errors-in-a-row",
+        "transport/one-500",
+        "transport/one-503",
+    },
 )
 class GivesUpOnServerErrors(Puller):
     """Ends the pull by the first 5xx."""
