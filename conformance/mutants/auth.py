@@ -83,10 +83,11 @@ class _Stubborn(Remote):
     "refused-login-is-repeated",
     area="auth",
     kills={
-        "auth/wrong-password-is-refused-and-bounded",
-        "auth/wrong-password-for-a-token-is-refused",
-        "auth/token-refused-for-ever-ends",
         "auth/401-without-challenge-is-refused",
+        "auth/token-refused-for-ever-ends",
+        "auth/wrong-password-for-a-token-is-refused",
+        "auth/wrong-password-is-refused-and-bounded",
+        "incident/missing-repository-is-401",
     },
 )
 class RefusedLoginIsRepeated(Puller):

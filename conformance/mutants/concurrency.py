@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from concurrent import futures
+from contextlib import suppress
 from pathlib import Path
 
 from conformance.mutate import mutant
@@ -27,8 +28,11 @@ from reference.pull import Pulled, Puller
         "cancel/next-pull-succeeds",
         "concurrency/cancelled-pull-leaves-the-other",
         "concurrency/two-pulls-of-one-image",
+        "incident/cancelled-inside-a-tls-record",
         "incident/cancelled-pulls-are-no-burden",
         "incident/eight-pulls-at-once",
+        "incident/one-layer-stalls-and-another-image-waits",
+        "incident/stalled-fetch-and-a-second-pull",
     },
 )
 class LeavesItsLock(Puller):
@@ -62,6 +66,7 @@ class _NoLimit(Downloads):
     kills={
         "concurrency/limit-is-kept",
         "incident/layers-in-parallel-are-bounded",
+        "incident/many-layers-of-a-slow-registry",
     },
 )
 class IgnoresTheLimit(Puller):
@@ -114,7 +119,9 @@ class CleansUpEverything(Puller):
         "cancel/connections-are-closed",
         "cancel/next-pull-succeeds",
         "cancel/no-image-is-left",
+        "incident/cancelled-inside-a-tls-record",
         "incident/cancelled-pulls-are-no-burden",
+        "incident/layer-comes-a-byte-at-a-time",
     },
 )
 class CannotBeStopped(Puller):
@@ -141,19 +148,19 @@ class RecordsFirst(Puller):
         return super().fetch_and_unpack(found, matcher, fetcher, request)
 
 
-class _Leaking(Downloads):
-    places = threading.Semaphore(4)
-
-    def _run(self, descriptor: Descriptor) -> None:
-        """Who fails has no more use for a place, and nobody else gets it."""
-        while not self.places.acquire(blocking=False):
-            self._cancellation.wait(0.05)
-        super()._run(descriptor)
-        self.places.release()
-
-
 @mutant("leaks-places", area="concurrency", kills={"incident/failed-pulls-use-up-the-limit"})
 class LeaksPlaces(Puller):
-    """Has four places for downloads in all its pulls, and loses one by each that fails."""
+    """Has eight places for pulls, and gives back only those of pulls that succeed."""
 
-    downloads = _Leaking
+    def pull(self, request: Request, *, cancellation: Cancellation | None = None) -> Pulled:
+        """Take a place; who fails has no more use for it, and nobody else gets it."""
+        for number in range(8):
+            place = self.root / f"place-{number}"
+            with suppress(FileExistsError):
+                place.touch(exist_ok=False)
+                break
+        else:
+            raise StoreError("no place is left")
+        pulled = super().pull(request, cancellation=cancellation)
+        place.unlink()
+        return pulled
