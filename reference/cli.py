@@ -87,6 +87,9 @@ def parser() -> argparse.ArgumentParser:
         "--config", type=Path, metavar="FILE", help="settings of containerd's CRI plugin (TOML)"
     )
     reach.add_argument("--plain-http", action="store_true", help="speak HTTP without TLS")
+    reach.add_argument(
+        "--http2", action="store_true", help="speak HTTP/2 to registries that offer it"
+    )
     reach.add_argument("--ca", type=Path, metavar="FILE", help="trust this CA too (PEM)")
     reach.add_argument("--cert", type=Path, metavar="FILE", help="client certificate (PEM)")
     reach.add_argument("--key", type=Path, metavar="FILE", help="its key (PEM)")

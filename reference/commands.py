@@ -50,6 +50,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
         "progress_timeout": arguments.progress_timeout,
         "timeout": arguments.timeout or None,
         "max_concurrent_downloads": arguments.max_concurrent_downloads,
+        "http2": arguments.http2 or None,
         "platform": arguments.platform,
         "decryption_keys": tuple(arguments.decryption_key) or None,
     }

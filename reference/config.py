@@ -104,6 +104,10 @@ class Config:
     retry_after_cap: float = 10.0
     """Longest pause that a Retry-After header is granted; longer ones fail at once."""
 
+    http2: bool = False
+    """Speak HTTP/2 to registries that offer it. containerd never does: it sets its own dialer, and
+    not ``ForceAttemptHTTP2``, and Go then keeps to HTTP/1.1."""
+
     trust_env: bool = True
     """Honour HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."""
     proxy: str | None = field(default=None, repr=False)

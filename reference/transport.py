@@ -31,6 +31,7 @@ from reference.errors import (
     safe_url,
 )
 from reference.hosts import is_localhost
+from reference.http2 import CutByServer, Lines, Patient
 from reference.progress import Cancellation, ProgressReporter
 from reference.proxies import check_proxy, environment_proxy
 from reference.tls import TLSOptions, Trust
@@ -41,6 +42,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SMALL_BODY = 16 * 1024
 _DECODED = 256 * 1024
 _UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: no chain to a root that is trusted
+HTTP1_REQUIRED = "HTTP_1_1_REQUIRED"
+"""What a server says that wants this very request by HTTP/1.1 (RFC 9113, 7)."""
 _LENGTH = re.compile(r"[0-9]{1,19}")
 
 
@@ -99,6 +102,8 @@ class Answer:
     @property
     def ends_itself(self) -> bool:
         """Whether the end of the body is told apart from a lost connection."""
+        if self._response.extensions.get("http_version") == b"HTTP/2":
+            return True
         chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
         return chunked or self.content_length is not None
 
@@ -116,6 +121,10 @@ class Answer:
             raise TransportError(f"{self._where()}: unsupported Content-Encoding {self.coding!r}")
         else:
             yield from self._raw()
+
+    def raw(self) -> Iterator[bytes]:
+        """The body in pieces, as it comes. BodyError when it breaks off."""
+        return self._raw()
 
     def read(self, limit: int) -> bytes:
         """The whole body; BodyError as soon as it is longer than `limit` bytes."""
@@ -203,7 +212,8 @@ class Transport:
         self.reporter = reporter
         self.sockets = Sockets(config.tls_handshake_timeout)
         self._lock = threading.Lock()
-        self._wires: dict[tuple[TLSOptions | None, str | None], httpx.BaseTransport] = {}
+        self._wires: dict[tuple[TLSOptions | None, str | None, bool], httpx.BaseTransport] = {}
+        self._old: set[str] = set()
         self._trusts: dict[TLSOptions, Trust] = {}
         self._open = ExitStack()
 
@@ -292,12 +302,16 @@ class Transport:
     def exchange(self, ask: Ask, request: httpx.Request) -> httpx.Response:
         """Send, once more with the system's roots where the host's own CA didn't suffice."""
         while True:
-            wire = self.wire(ask.scheme, ask.tls, self.proxy_for(ask.url))
+            http2 = self.may_speak_http2(ask)
+            wire = self.wire(ask.scheme, ask.tls, self.proxy_for(ask.url), http2=http2)
             # Before the handshake: another thread may widen what this one failed with.
             wide = self.is_wide(ask.tls)
             try:
                 return wire.handle_request(request)
             except httpx.HTTPError as error:
+                if http2 and isinstance(error, CutByServer) and error.code == HTTP1_REQUIRED:
+                    self._old.add(ask.authority)
+                    continue
                 cause = _tls_cause(error)
                 if cause is None:
                     raise _no_answer(safe_url(ask.url), error) from error
@@ -305,6 +319,10 @@ class Transport:
                 if wide or not unknown:
                     raise TLSError(f"{safe_url(ask.url)}: {_tls_message(cause)}") from error
                 self.trust(ask.tls).widen()
+
+    def may_speak_http2(self, ask: Ask) -> bool:
+        """Whether HTTP/2 may be chosen: by TLS alone, and not where HTTP/1.1 was required."""
+        return self.config.http2 and ask.scheme == "https" and ask.authority not in self._old
 
     def trust(self, tls: TLSOptions) -> Trust:
         """The TLS context for `tls`, made once."""
@@ -319,13 +337,20 @@ class Transport:
             trust = self._trusts.get(tls)
         return trust is not None and trust.wide
 
-    def wire(self, scheme: str, tls: TLSOptions, proxy: str | None) -> httpx.BaseTransport:
+    def wire(
+        self, scheme: str, tls: TLSOptions, proxy: str | None, *, http2: bool = False
+    ) -> httpx.BaseTransport:
         """The pool of connections for one way of TLS (none for http) and one proxy."""
         context = self.trust(tls).context if scheme == "https" else None
-        key = (tls if context else None, proxy)
+        key = (tls if context else None, proxy, http2)
         with self._lock:
             if key not in self._wires:
-                wire = Wire(self.sockets, context, proxy)
+                wire: httpx.BaseTransport
+                if http2:
+                    patient = Patient(self.sockets)
+                    wire = Lines(lambda: Wire(patient, context, proxy, http2=True))
+                else:
+                    wire = Wire(self.sockets, context, proxy)
                 self._wires[key] = wire
                 self._open.callback(wire.close)
             return self._wires[key]
@@ -356,7 +381,7 @@ def _no_answer(where: str, error: httpx.HTTPError) -> TransportError:
     if isinstance(error, httpx.LocalProtocolError):
         # Its message quotes the header, whose value may be a secret.
         return TransportError(f"{where}: can't be asked: a header isn't valid in HTTP")
-    lost = isinstance(error, httpx.ReadError) or "disconnected" in str(error)
+    lost = isinstance(error, httpx.ReadError | CutByServer) or "disconnected" in str(error)
     kind = ConnectionLost if lost else TransportError
     return kind(f"{where}: {error or 'no answer'}")
 

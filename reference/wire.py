@@ -23,6 +23,8 @@ from typing import Any
 import httpcore
 import httpx
 
+from reference.http2 import CutByServer
+
 _DAY = 86400.0
 """Seconds: a poll takes no more than 24 days, and nobody waits for one."""
 _LAST_PORT = 65535
@@ -190,7 +192,12 @@ class Wire(httpx.BaseTransport):
     """httpcore's pool in httpx's words, for one way of TLS and one proxy."""
 
     def __init__(
-        self, sockets: Sockets, context: ssl.SSLContext | None, proxy: str | None = None
+        self,
+        sockets: httpcore.NetworkBackend,
+        context: ssl.SSLContext | None,
+        proxy: str | None = None,
+        *,
+        http2: bool = False,
     ) -> None:
         self._pool: httpcore.ConnectionPool
         if proxy is None:
@@ -199,6 +206,7 @@ class Wire(httpx.BaseTransport):
                 network_backend=sockets,
                 max_connections=None,
                 keepalive_expiry=30,
+                http2=http2,
             )
         else:
             url = httpx.URL(proxy)
@@ -210,6 +218,7 @@ class Wire(httpx.BaseTransport):
                 network_backend=sockets,
                 max_connections=None,
                 keepalive_expiry=30,
+                http2=http2,
             )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -271,6 +280,12 @@ def _as_httpx(request: httpx.Request) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        said = error.args[0] if error.args else None
+        if hasattr(said, "error_code"):
+            raise CutByServer(said, request) from error
+        if type(error).__module__ == "h2.exceptions":
+            # httpcore lets it through where a body doesn't keep to the rules.
+            raise httpx.RemoteProtocolError(str(error), request=request) from error
         for ours, theirs in _MAPPED:
             if isinstance(error, ours):
                 raise theirs(str(error), request=request) from error

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpcore
-import httpx
-
 from conformance.mutate import mutant
 from reference.descriptors import Descriptor
 from reference.errors import BodyError, RegistryError, StoreError
@@ -15,9 +12,7 @@ from reference.hosts import Host
 from reference.pull import Puller
 from reference.remote import Remote
 from reference.store import Ingest, Store
-from reference.tls import TLSOptions
 from reference.transport import Answer, Ask, Transport
-from reference.wire import Wire
 
 
 class _GivesUp(Fetcher):
@@ -352,28 +347,16 @@ class StumblesOverLeftovers(Puller):
     store = _StumblingStore
 
 
-class _Http2Wire(Wire):
-    def __init__(self, pool: httpcore.ConnectionPool) -> None:
-        self._pool = pool
-
-
 class _SpeaksHttp2(Transport):
-    def wire(self, scheme: str, tls: TLSOptions, proxy: str | None) -> httpx.BaseTransport:
-        """By HTTP/2, where the registry offers it."""
-        made = super().wire(scheme, tls, proxy)
-        if scheme == "http" or isinstance(made, _Http2Wire):
-            return made
-        context = self.trust(tls).context
-        pool = httpcore.ConnectionPool(context, network_backend=self.sockets, http2=True)
-        self._wires[tls, proxy] = made = _Http2Wire(pool)
-        self._open.callback(made.close)
-        return made
+    def may_speak_http2(self, ask: Ask) -> bool:
+        """Unasked, wherever a registry offers it."""
+        return ask.scheme == "https"
 
 
 class _BrokenStreamsAreFinal(Fetcher):
     def may_resume(self, error: BodyError, idle: int, budget: int) -> bool:
         """A reset stream is no lost connection, and a farewell is one."""
-        final = any(word in str(error) for word in ("StreamReset", "ConnectionTerminated"))
+        final = any(word in str(error) for word in ("reset the stream", "GOAWAY"))
         return not final and super().may_resume(error, idle, budget)
 
 

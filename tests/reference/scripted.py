@@ -47,7 +47,9 @@ class ScriptedTransport(Transport):
         self.asked: list[httpx.Request] = []
         self.tls_used: list[TLSOptions] = []
 
-    def wire(self, scheme: str, tls: TLSOptions, proxy: str | None) -> httpx.BaseTransport:
+    def wire(
+        self, scheme: str, tls: TLSOptions, proxy: str | None, *, http2: bool = False
+    ) -> httpx.BaseTransport:
         def answer(request: httpx.Request) -> httpx.Response:
             self.asked.append(request)
             self.tls_used.append(tls)
