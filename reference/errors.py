@@ -150,6 +150,10 @@ class SizeMismatch(IntegrityError):
     """The content is longer or shorter than the descriptor's size."""
 
 
+class PromiseMismatch(SizeMismatch):
+    """A body's own headers promise another length than the content should have."""
+
+
 class InvalidDescriptor(IntegrityError):
     """A descriptor with a malformed digest, size, media type or URL."""
 

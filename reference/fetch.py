@@ -9,7 +9,7 @@ digest gets a name in the store.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reference.config import Config
@@ -19,6 +19,7 @@ from reference.errors import (
     BodyError,
     IntegrityError,
     NotFound,
+    PromiseMismatch,
     RegistryError,
     SizeMismatch,
     TransportError,
@@ -244,7 +245,7 @@ class Fetcher:
         """Write a body into the ingest, past what is there already when it begins at byte 0."""
         skip = self.prefix(answer, ingest)
         self.check_promise(answer, descriptor)
-        for chunk in answer.chunks():
+        for chunk in self.pieces(answer, descriptor):
             if skip:
                 skipped = min(skip, len(chunk))
                 skip -= skipped
@@ -255,6 +256,15 @@ class Fetcher:
             raise BodyError(f"{safe_url(answer.ask.url)}: only a part of the content came")
         # A whole body that kept its own promise and is too short would be no longer another time.
 
+    def pieces(self, answer: Answer, descriptor: Descriptor) -> Iterator[bytes]:
+        """The body without its coding.
+
+        One that promises the content's own length has none, whatever its label says: nothing
+        codes to just as many bytes, and web servers take a layer's own gzip for a coding (C04).
+        """
+        mislabelled = answer.coding and answer.content_length == descriptor.size
+        return answer.raw() if mislabelled else answer.chunks()
+
     def prefix(self, answer: Answer, ingest: Ingest) -> int:
         """How many bytes of the body are known already: all so far, when Range was ignored."""
         return ingest.offset if answer.status == 200 else 0
@@ -264,7 +274,7 @@ class Fetcher:
         length = answer.content_length
         whole = answer.status == 200 and not answer.coding
         if whole and length is not None and length != descriptor.size:
-            raise SizeMismatch(
+            raise PromiseMismatch(
                 f"{descriptor.digest} should have {descriptor.size} bytes, "
                 f"but {safe_url(answer.ask.url)} promises {length}"
             )

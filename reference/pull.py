@@ -18,9 +18,15 @@ from pathlib import Path
 
 from reference.auth import Authorizer
 from reference.config import Request
-from reference.descriptors import SCHEMA1_TYPES, Descriptor, is_encrypted_type
+from reference.descriptors import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    SCHEMA1_TYPES,
+    Descriptor,
+    is_encrypted_type,
+)
 from reference.downloads import Downloads
-from reference.errors import Cancelled, ConfigError, NoMatchingPlatform
+from reference.errors import Cancelled, ConfigError, NoMatchingPlatform, PromiseMismatch
 from reference.fetch import Fetcher
 from reference.hosts import Host, Hosts
 from reference.leases import InUseError, at_once
@@ -91,8 +97,11 @@ class Puller(Local):
             remote = self.remote(self.config, transport, authorizer, name)
             resolver = self.resolver(self.config, remote)
             fetcher = self.fetcher(self.config, remote, hosts.for_content(candidates), self.content)
-            resolved = resolver.resolve(name, self.deciding(hosts, candidates, name))
+            deciding = self.deciding(hosts, candidates, name)
+            resolved = resolver.resolve(name, deciding)
             schema1 = resolved.descriptor.media_type in SCHEMA1_TYPES
+            if self.is_misstated(resolved, fetcher):
+                resolved = resolver.reread(name, deciding)
             found = (
                 self.converted(resolved, fetcher)
                 if schema1
@@ -129,6 +138,20 @@ class Puller(Local):
             timer.cancel()
 
     # The documents.
+
+    def is_misstated(self, resolved: Resolved, fetcher: Fetcher) -> bool:
+        """Whether the length that a HEAD stated isn't the one that the document comes with.
+
+        The digest decides what a manifest is; nobody has vouched for that length (C02).
+        """
+        known = resolved.descriptor.media_type in INDEX_TYPES | MANIFEST_TYPES
+        if resolved.body is not None or not known:
+            return False
+        try:
+            fetcher.document(resolved.descriptor)
+        except PromiseMismatch:
+            return True
+        return False
 
     def fetched(self, resolved: Resolved, matcher: PlatformMatcher, fetcher: Fetcher) -> Found:
         """The image for the platform, with the documents that lead to it in the store."""

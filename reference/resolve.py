@@ -64,6 +64,17 @@ class Resolver:
                 failures.add(error)
         raise failures.worst()
 
+    def reread(self, name: Name, hosts: Sequence[Host]) -> Resolved:
+        """Resolve by GET alone: a HEAD stated another length than the document has (C02)."""
+        failures = Failures()
+        for number, host in enumerate(hosts, start=1):
+            try:
+                with self.ask(host, "GET", name, last=number == len(hosts)) as answer:
+                    return self.read(answer, name)
+            except HOST_ERRORS as error:
+                failures.add(error)
+        raise failures.worst()
+
     def at(self, host: Host, name: Name, *, last: bool) -> Resolved:
         """Resolve at one host: HEAD, and GET where its answer doesn't say enough (MAN-06)."""
         with self.ask(host, "HEAD", name, last=last) as answer:

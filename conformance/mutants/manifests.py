@@ -297,7 +297,6 @@ class _GetOnly(Resolver):
     "get-only",
     area="manifests",
     kills={
-        "incident/head-and-get-disagree",
         "incident/tag-answers-and-digest-is-unknown",
         "manifests/order-of-requests",
     },
@@ -538,3 +537,12 @@ class HashesWithoutEnd(Puller):
     """Reads whatever comes for the sake of its digest, as containerd does."""
 
     resolver = _HashesAll
+
+
+@mutant("believes-the-head", area="manifests", kills={"incident/head-and-get-disagree"})
+class BelievesTheHead(Puller):
+    """Takes the length that a HEAD stated for the manifest's, and refuses what has another one."""
+
+    def is_misstated(self, resolved: Resolved, fetcher: Fetcher) -> bool:
+        """Somebody said so."""
+        return False

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import httpx
 
 from conformance.mutate import mutant
+from reference.descriptors import Descriptor
 from reference.errors import TransportError
+from reference.fetch import Fetcher
 from reference.pull import Puller
 from reference.remote import Remote
 from reference.transport import Answer, Ask, Transport
@@ -154,9 +158,22 @@ class _Undecoded(Transport):
 @mutant(
     "asks-for-codings-and-keeps-them",
     area="transport",
-    kills={"incident/layer-labelled-as-coded", "incident/proxy-compresses"},
+    kills={"incident/proxy-compresses"},
 )
 class AsksForCodingsAndKeepsThem(Puller):
     """Accepts gzip and zstd on the wire, and takes what comes for the content itself."""
 
     transport = _Undecoded
+
+
+class _BelievesLabels(Fetcher):
+    def pieces(self, answer: Answer, descriptor: Descriptor) -> Iterator[bytes]:
+        """What is labelled is coded."""
+        return answer.chunks()
+
+
+@mutant("believes-coding-labels", area="transport", kills={"incident/layer-labelled-as-coded"})
+class BelievesCodingLabels(Puller):
+    """Decodes a layer because a header says that it is coded, though it is of the right length."""
+
+    fetcher = _BelievesLabels

@@ -112,6 +112,17 @@ def test_the_requests_of_a_pull(registry: Registry, puller: Puller) -> None:
     assert kinds(registry)[5:] == ["HEAD tag_manifest"]  # MAN-33, MISC-13
 
 
+@pytest.mark.parametrize("delta", [200, -200])
+def test_a_head_that_counts_wrong_is_not_believed(
+    registry: Registry, puller: Puller, delta: int
+) -> None:
+    image = registry.add(an_image())
+    registry.on(manifest(image), method="HEAD").head_content_length(delta)
+    pull(puller, image)
+    begun = kinds(registry)[:3]
+    assert begun == ["HEAD tag_manifest", "GET manifest", "GET tag_manifest"]  # incident C02
+
+
 def test_a_pull_by_digest_has_no_tag(registry: Registry, puller: Puller) -> None:
     image = registry.add(an_image())
     pulled = puller.pull(Request(image.by_digest))
