@@ -242,6 +242,7 @@ class PullRequest:
         auth: None is 'no credentials', which differs from an `AuthConfig` without fields.
         trust: CA, client certificate and verification for the image's own host.
         plain_http: the image's own host speaks http.
+        http2: speak HTTP/2 to hosts that offer it by ALPN.
         hosts: mirrors, in order, and perhaps the server that replaces the image's own host.
         hosts_tree: files of a ``hosts.toml`` tree, word by word (path below the root -> text), for
             what `hosts` can't say; replaces whatever would be written from `hosts`, `trust` and
@@ -260,6 +261,7 @@ class PullRequest:
     auth: AuthConfig | None = None
     trust: Trust = Trust()
     plain_http: bool = False
+    http2: bool = False
     hosts: tuple[HostConfig, ...] = ()
     hosts_tree: Mapping[str, str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -282,6 +284,7 @@ class PullRequest:
             "client-certificate": self.trust.client_certificate is not None,
             "skip-verify": self.trust.skip_verify,
             "plain-http": self.plain_http,
+            "http2": self.http2,
             "mirrors": bool(self.hosts),
             "hosts-toml": self.hosts_tree is not None,
             "headers": bool(self.headers),
@@ -306,6 +309,7 @@ class PullRequest:
                 "auth": None if self.auth is None else self.auth.to_json(),
                 "trust": self.trust.to_json(),
                 "plain_http": self.plain_http,
+                "http2": self.http2 or None,
                 "hosts": [host.to_json() for host in self.hosts],
                 "hosts_tree": None if self.hosts_tree is None else dict(self.hosts_tree),
                 "headers": dict(self.headers),
@@ -329,6 +333,7 @@ class PullRequest:
             auth=None if auth is None else AuthConfig.from_json(auth),
             trust=Trust.from_json(document.get("trust", {})),
             plain_http=bool(document.get("plain_http", False)),
+            http2=bool(document.get("http2", False)),
             hosts=tuple(HostConfig.from_json(host) for host in document.get("hosts", ())),
             hosts_tree=document.get("hosts_tree"),
             headers=dict(document.get("headers", {})),

@@ -28,7 +28,7 @@ KNOWN_INPUTS = frozenset(
     {
         *("auth", "auth-empty", "auth-encoded", "server-address", "identity-token"),
         *("registry-token", "ca", "client-certificate", "skip-verify", "plain-http", "platform"),
-        *("mirrors", "hosts-toml", "headers", "proxy", "timeout", "progress-timeout"),
+        *("http2", "mirrors", "hosts-toml", "headers", "proxy", "timeout", "progress-timeout"),
         *("max-concurrent-downloads", "decryption-keys", "runtime-handler", "annotations"),
     }
 )

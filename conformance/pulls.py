@@ -85,6 +85,7 @@ class CasePuller:
         hosts_tree: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
+        http2: bool = False,
         timeout: float | None = None,
         progress_timeout: float | None = None,
         max_concurrent_downloads: int | None = None,
@@ -117,6 +118,7 @@ class CasePuller:
             hosts_tree=hosts_tree,
             headers=dict(headers or {}),
             proxy=proxy,
+            http2=http2,
             **more,
         )
         pulled.limited = any(x is not None for x in (within, timeout, progress_timeout))

@@ -122,6 +122,7 @@ def _options(part: PullPart, built: Built, world: World) -> dict[str, Any]:
         "trust": _trust(part, world, home),
         "decryption_keys": _decryption_keys(part, built, world),
         "proxy": _proxy(part, world),
+        "http2": part.http2,
         "hosts": [_host(host, world) for host in part.hosts],
         "headers": part.headers,
         "timeout": part.timeout,

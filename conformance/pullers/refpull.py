@@ -87,6 +87,7 @@ class ReferencePuller:
             "max_concurrent_downloads": limits.max_concurrent_downloads,
             "timeout": limits.timeout_s,
             "proxy": request.proxy,
+            "http2": request.http2 or None,
         }
         return Config(
             **self._hosts(request),

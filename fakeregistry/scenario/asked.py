@@ -53,7 +53,7 @@ class PullPart:
     ``auth``, ``trust``, ``client_certificate`` and ``decryption_key`` say what the puller is given:
     ``right`` is what the world accepts (and nothing where it asks for nothing), anything that can't
     work there is a lie. ``auth_of``: the credentials of that registry. ``plain_http`` None: as the
-    registry speaks. ``proxy``: the ``[[proxy]]`` to go through, with ``proxy_auth`` as what it is
+    registry speaks. ``http2``: to speak that where it is offered. ``proxy``: the ``[[proxy]]`` to go through, with ``proxy_auth`` as what it is
     to be told. ``hosts``: in the order in which they are to be tried. ``times``: so often, one
     after the other; ``parallel``: at once.
 
@@ -72,6 +72,7 @@ class PullPart:
     client_certificate: ClientCertificate = "right"
     decryption_key: DecryptionKey = "right"
     plain_http: bool | None = None
+    http2: bool = False
     proxy: str | None = None
     proxy_auth: Auth = "right"
     hosts: tuple[HostPart, ...] = ()

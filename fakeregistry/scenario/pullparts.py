@@ -57,6 +57,7 @@ class PullReader(WorldReader):
             client_certificate=cast(Any, client),
             decryption_key=cast(Any, key),
             plain_http=table.flag("plain_http") if table.has("plain_http") else None,
+            http2=table.flag("http2"),
             proxy=proxy,
             proxy_auth=cast(Any, proxy_auth),
             hosts=self._hosts(table),

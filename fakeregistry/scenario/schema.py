@@ -175,6 +175,7 @@ def _pull() -> Schema:
             "client_certificate": _words(*CLIENT_CERTIFICATES),
             "decryption_key": _words(*DECRYPTION_KEYS),
             "plain_http": _FLAG,
+            "http2": _FLAG,
             "proxy": {"anyOf": [_TEXT, proxies]},
             "hosts": {"type": "array", "items": {"anyOf": [_TEXT, _ref("host")]}},
             "headers": _TEXTS_BY_NAME,

@@ -28,6 +28,7 @@ FULL = PullRequest(
     auth=AuthConfig(username="u", password="p", server_address="http://registry.test:5000"),
     trust=Trust(ca=Path("/run/ca.pem"), client_certificate=Path("/run/c.pem")),
     plain_http=True,
+    http2=True,
     hosts=(
         HostConfig(
             "http://mirror.test:1",
@@ -80,6 +81,7 @@ def test_inputs_name_what_is_asked_for() -> None:
         "decryption-keys",
         "headers",
         "hosts-toml",
+        "http2",
         "max-concurrent-downloads",
         "mirrors",
         "plain-http",
