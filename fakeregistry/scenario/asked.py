@@ -53,9 +53,9 @@ class PullPart:
     ``auth``, ``trust``, ``client_certificate`` and ``decryption_key`` say what the puller is given:
     ``right`` is what the world accepts (and nothing where it asks for nothing), anything that can't
     work there is a lie. ``auth_of``: the credentials of that registry. ``plain_http`` None: as the
-    registry speaks. ``http2``: to speak that where it is offered. ``proxy``: the ``[[proxy]]`` to go through, with ``proxy_auth`` as what it is
-    to be told. ``hosts``: in the order in which they are to be tried. ``times``: so often, one
-    after the other; ``parallel``: at once.
+    registry speaks. ``http2``: speak that where it is offered. ``proxy``: the ``[[proxy]]`` to go
+    through, with ``proxy_auth`` as what it is to be told. ``hosts``: in the order in which they are
+    to be tried. ``times``: so often, one after the other; ``parallel``: at once.
 
     ``cancel_at``, ``kill_at`` and ``leave_at`` name a rule. Once it holds an answer (one that can't
     hold: once it has fired), the pull is cancelled, killed, or left under way while the next step
