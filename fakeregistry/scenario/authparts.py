@@ -19,8 +19,6 @@ from .model import AuthPart
 from .reader import Source, Table
 
 SCHEMES = ("basic", "bearer")
-GUARDED = ("manifest", *(kind for kind in KINDS if kind not in ("tag_manifest", "token", "other")))
-"""What ``only`` can name."""
 Kinds = Mapping[str, str | tuple[str, ...]]
 
 _COMMON: Kinds = {
@@ -162,7 +160,7 @@ def auth_schema(text: Any, texts: Any, flag: Any, time: Any) -> dict[str, Any]:
         key: {"enum": list(kind)} if isinstance(kind, tuple) else kinds[kind]
         for key, kind in keys_of("bearer").items()
     }
-    keys["only"] = {"type": "array", "items": {"enum": list(GUARDED)}}
+    keys["only"] = {"type": "array", "items": {"enum": list(KINDS)}}
     keys["deny_status"] = {"enum": list(DENY_STATUSES)}
     return {
         "anyOf": [
