@@ -29,7 +29,6 @@ class _TrustsErrors(Remote):
     area="transport",
     kills={
         "incident/denied-by-a-web-page",
-        "incident/error-body-without-end",
         "incident/error-document-of-no-errors",
     },
 )

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
+
 from conformance.mutate import mutant
 from reference.config import Config
 from reference.descriptors import Descriptor
@@ -230,13 +232,10 @@ class DialsForEver(Puller):
 
 
 class _Short(Transport):
-    def hop(self, ask: Ask) -> Answer:
-        """Nobody needs two seconds to begin."""
-        config, self.config = self.config, replace(self.config, response_header_timeout=1.5)
-        try:
-            return super().hop(ask)
-        finally:
-            self.config = config
+    def request(self, ask: Ask, timeouts: dict[str, float | None]) -> httpx.Request:
+        """Nobody needs a second to begin."""
+        timeouts["read"] = 0.8
+        return super().request(ask, timeouts)
 
 
 @mutant("leaves-the-silent-host", area="timeouts", kills={"incident/mirror-never-answers"})
