@@ -41,6 +41,7 @@ AREAS = (
     "tls",
     "hosts",
     "transport",
+    "http2",
     "redirects",
     "manifests",
     "indexes",

@@ -121,25 +121,6 @@ class _Body(httpx.SyncByteStream):
             self._ended(self._whole)
 
 
-class Patient(httpcore.NetworkBackend):
-    """Sockets whose graceful GOAWAY is kept back."""
-
-    def __init__(self, inner: httpcore.NetworkBackend) -> None:
-        self._inner = inner
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Connect as the sockets do."""
-        made = self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-        return PatientStream(made)
-
-
 class PatientStream(httpcore.NetworkStream):
     """A connection on which no graceful GOAWAY is heard; it counts as readable ever after."""
 
@@ -202,10 +183,31 @@ class PatientStream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         """Do the handshake."""
-        return PatientStream(self._inner.start_tls(ssl_context, server_hostname, timeout))
+        return type(self)(self._inner.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
         """What is asked about a connection."""
         if info == "is_readable" and self._leaving:
             return True
         return self._inner.get_extra_info(info)
+
+
+class Patient(httpcore.NetworkBackend):
+    """Sockets whose graceful GOAWAY is kept back."""
+
+    stream = PatientStream
+
+    def __init__(self, inner: httpcore.NetworkBackend) -> None:
+        self._inner = inner
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect as the sockets do."""
+        made = self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
+        return self.stream(made)

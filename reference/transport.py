@@ -204,6 +204,8 @@ class Answer:
 class Transport:
     """Sends the requests of one pull. A context manager: the connections end with it."""
 
+    patient = Patient
+
     def __init__(
         self, config: Config, cancellation: Cancellation, reporter: ProgressReporter
     ) -> None:
@@ -309,7 +311,7 @@ class Transport:
             try:
                 return wire.handle_request(request)
             except httpx.HTTPError as error:
-                if http2 and isinstance(error, CutByServer) and error.code == HTTP1_REQUIRED:
+                if http2 and self.requires_http1(error):
                     self._old.add(ask.authority)
                     continue
                 cause = _tls_cause(error)
@@ -319,6 +321,10 @@ class Transport:
                 if wide or not unknown:
                     raise TLSError(f"{safe_url(ask.url)}: {_tls_message(cause)}") from error
                 self.trust(ask.tls).widen()
+
+    def requires_http1(self, error: httpx.HTTPError) -> bool:
+        """Whether a server wants to be asked by HTTP/1.1 instead."""
+        return isinstance(error, CutByServer) and error.code == HTTP1_REQUIRED
 
     def may_speak_http2(self, ask: Ask) -> bool:
         """Whether HTTP/2 may be chosen: by TLS alone, and not where HTTP/1.1 was required."""
@@ -347,7 +353,7 @@ class Transport:
             if key not in self._wires:
                 wire: httpx.BaseTransport
                 if http2:
-                    patient = Patient(self.sockets)
+                    patient = self.patient(self.sockets)
                     wire = Lines(lambda: Wire(patient, context, proxy, http2=True))
                 else:
                     wire = Wire(self.sockets, context, proxy)
