@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conformance.mutate import mutant
 from reference.descriptors import Descriptor
-from reference.errors import BodyError, RegistryError, StoreError
+from reference.errors import BodyError, RegistryError, StoreError, TransportError
 from reference.fetch import Fetcher
 from reference.hosts import Host
 from reference.pull import Puller
@@ -360,6 +360,12 @@ class _BrokenStreamsAreFinal(Fetcher):
         return not final and super().may_resume(error, idle, budget)
 
 
+class _FarewellsAreFinal(Remote):
+    def is_transient(self, error: TransportError) -> bool:
+        """The server has gone."""
+        return "GOAWAY" not in str(error) and super().is_transient(error)
+
+
 @mutant(
     "broken-streams-are-final",
     area="resume",
@@ -370,3 +376,4 @@ class BrokenStreamsAreFinal(Puller):
 
     transport = _SpeaksHttp2
     fetcher = _BrokenStreamsAreFinal
+    remote = _FarewellsAreFinal
