@@ -26,7 +26,11 @@ class _OnlyWithLogin(Authorizer):
         return super().fetch(host, challenge, scopes)
 
 
-@mutant("no-token-without-login", area="auth", kills={"auth/bearer-challenge-is-answered"})
+@mutant(
+    "no-token-without-login",
+    area="auth",
+    kills={"auth/bearer-challenge-is-answered", "incident/token-is-called-token"},
+)
 class NoTokenWithoutLogin(Puller):
     """Gives up where a registry asks for a token and no credentials were given."""
 
@@ -45,8 +49,17 @@ class _Forgetful(Authorizer):
     "token-without-the-password",
     area="auth",
     kills={
-        "auth/token-is-fetched-with-the-password",
         "auth/object-storage-behind-a-token-registry",
+        "auth/token-is-fetched-with-the-password",
+        "incident/challenge-names-two-scopes",
+        "incident/challenge-values-without-quotes",
+        "incident/commas-inside-a-quoted-challenge",
+        "incident/layers-alone-are-guarded",
+        "incident/many-clients-refresh-at-once",
+        "incident/negotiate-stands-before-bearer",
+        "incident/open-ping-and-guarded-repository",
+        "incident/token-lifetime-is-left-out",
+        "incident/tokens-are-for-one-repository",
     },
 )
 class TokenWithoutThePassword(Puller):
@@ -88,6 +101,8 @@ class _Stubborn(Remote):
         "auth/wrong-password-for-a-token-is-refused",
         "auth/wrong-password-is-refused-and-bounded",
         "incident/missing-repository-is-401",
+        "incident/token-is-refused-for-ever",
+        "incident/token-service-fails-once",
     },
 )
 class RefusedLoginIsRepeated(Puller):
@@ -108,6 +123,7 @@ class _FirstOnly(Authorizer):
     kills={
         "auth/bearer-is-found-beside-unknown-scheme",
         "auth/challenge-behind-another-in-one-line",
+        "incident/negotiate-stands-before-bearer",
     },
 )
 class FirstChallengeOnly(Puller):
@@ -147,7 +163,11 @@ class _CommaSplits(_Misreading):
         return re.sub(r'="([^",]*),[^"]*"', r'="\1"', line)
 
 
-@mutant("comma-ends-a-value", area="auth", kills={"auth/comma-inside-quotes"})
+@mutant(
+    "comma-ends-a-value",
+    area="auth",
+    kills={"auth/comma-inside-quotes", "incident/commas-inside-a-quoted-challenge"},
+)
 class CommaEndsAValue(Puller):
     """Splits challenges at every comma, also inside of quotes."""
 
@@ -212,7 +232,11 @@ class _BareRealm(Authorizer):
         return super().realm(host, challenge).partition("?")[0]
 
 
-@mutant("realm-query-is-dropped", area="auth", kills={"auth/realm-query-is-kept"})
+@mutant(
+    "realm-query-is-dropped",
+    area="auth",
+    kills={"auth/realm-query-is-kept", "incident/commas-inside-a-quoted-challenge"},
+)
 class RealmQueryIsDropped(Puller):
     """Builds the token request from the realm's path, and forgets its query."""
 
@@ -231,7 +255,11 @@ class _Pinging(Remote):
 @mutant(
     "only-the-ping-is-asked-for-a-challenge",
     area="auth",
-    kills={"auth/challenge-for-the-manifest-alone"},
+    kills={
+        "auth/challenge-for-the-manifest-alone",
+        "incident/layers-alone-are-guarded",
+        "incident/open-ping-and-guarded-repository",
+    },
 )
 class OnlyThePingIsAskedForAChallenge(Puller):
     """Decides by the answer to `/v2/` alone whether a login is asked for."""

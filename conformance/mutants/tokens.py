@@ -27,7 +27,11 @@ class _AccessTokenOnly(_OneName):
     name = "access_token"
 
 
-@mutant("reads-access-token-alone", area="tokens", kills={"tokens/token-field-alone"})
+@mutant(
+    "reads-access-token-alone",
+    area="tokens",
+    kills={"incident/token-is-called-token", "tokens/token-field-alone"},
+)
 class ReadsAccessTokenAlone(Puller):
     """Looks for a token under `access_token` alone."""
 
@@ -58,7 +62,11 @@ class _SureOfTokens(Authorizer):
 @mutant(
     "dies-of-an-answer-without-token",
     area="tokens",
-    kills={"tokens/answer-without-token-is-refused"},
+    kills={
+        "incident/many-clients-refresh-at-once",
+        "incident/token-answer-is-a-list",
+        "tokens/answer-without-token-is-refused",
+    },
 )
 class DiesOfAnAnswerWithoutToken(Puller):
     """Takes it for granted that a token is in the answer."""
@@ -73,7 +81,16 @@ class _SureOfJson(Authorizer):
         return document
 
 
-@mutant("dies-of-an-html-answer", area="tokens", kills={"tokens/html-answer-is-refused"})
+@mutant(
+    "dies-of-an-html-answer",
+    area="tokens",
+    kills={
+        "incident/token-answer-is-a-list",
+        "incident/token-answer-is-cut",
+        "incident/token-post-brings-a-web-page",
+        "tokens/html-answer-is-refused",
+    },
+)
 class DiesOfAnHtmlAnswer(Puller):
     """Takes it for granted that the answer is JSON."""
 
@@ -102,7 +119,11 @@ class _PostOr404(Authorizer):
         return status != 404 and super().falls_back(status, credentials)
 
 
-@mutant("token-post-404-is-final", area="tokens", kills={"tokens/post-404-falls-back-to-get"})
+@mutant(
+    "token-post-404-is-final",
+    area="tokens",
+    kills={"incident/token-post-is-not-found", "tokens/post-404-falls-back-to-get"},
+)
 class TokenPost404IsFinal(Puller):
     """Gives up where the token service knows no POST."""
 
@@ -115,7 +136,11 @@ class _PostOr405(Authorizer):
         return status != 405 and super().falls_back(status, credentials)
 
 
-@mutant("token-post-405-is-final", area="tokens", kills={"tokens/post-405-falls-back-to-get"})
+@mutant(
+    "token-post-405-is-final",
+    area="tokens",
+    kills={"incident/token-post-is-not-allowed", "tokens/post-405-falls-back-to-get"},
+)
 class TokenPost405IsFinal(Puller):
     """Gives up where the token service refuses POST by its name."""
 
@@ -130,7 +155,11 @@ class _Trusting(Authorizer):
         return super().token(host, challenge, scopes, None)
 
 
-@mutant("refused-token-is-used-again", area="tokens", kills={"tokens/expired-token-is-replaced"})
+@mutant(
+    "refused-token-is-used-again",
+    area="tokens",
+    kills={"incident/token-expires-between-layers", "tokens/expired-token-is-replaced"},
+)
 class RefusedTokenIsUsedAgain(Puller):
     """Goes on with the token that was refused, because its time isn't over."""
 
@@ -143,7 +172,11 @@ class _Greedy(Authorizer):
         return (*super().scopes(challenge, scope), scope.replace(":pull", ":pull,push"))
 
 
-@mutant("asks-for-push-too", area="tokens", kills={"tokens/scope-is-this-repository"})
+@mutant(
+    "asks-for-push-too",
+    area="tokens",
+    kills={"incident/token-service-refuses-more-than-asked", "tokens/scope-is-this-repository"},
+)
 class AsksForPushToo(Puller):
     """Asks for tokens that allow to push."""
 
