@@ -1,7 +1,8 @@
 """The journal as an HTTP archive (HAR 1.2), which browsers and proxies show.
 
 Where the format has no word for what happened, a field with an underscore says it: `_ended`,
-`_rules`, `_kind`, `_secrets`. An exchange without an answer has status 0, as browsers write it.
+`_rules`, `_kind`, `_secrets`; of HTTP/2 `_stream` and `_code`. An exchange without an answer has
+status 0, as browsers write it.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ def _entry(journal: Journal, exchange: Exchange) -> dict[str, Any]:
         "comment": exchange.registry,
         "_kind": exchange.kind,
         "_ended": exchange.ended,
+        "_code": exchange.code,
+        "_stream": exchange.stream,
         "_rules": exchange.rules,
         "_secrets": [vars(seen) for seen in exchange.secrets],
     }
