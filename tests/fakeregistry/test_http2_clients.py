@@ -84,7 +84,7 @@ def test_go_asks_again_for_a_refused_stream(tmp_path: Path, registry: Registry) 
 
 
 def test_go_asks_again_for_what_goaway_did_not_take(tmp_path: Path, registry: Registry) -> None:
-    goaway = registry.on(manifest(), method="GET").once().goaway(last_id="none", then="finish")
+    goaway = registry.on(manifest(), method="GET").once().goaway(last_id="none")
     crane_pulls(tmp_path, registry)
     assert goaway.fired == 1
 
