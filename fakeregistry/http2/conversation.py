@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import select
 import ssl
-import threading
 import time
-from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from h2.errors import ErrorCodes
@@ -31,6 +27,7 @@ from fakeregistry.messages import Facts, Request, error
 from fakeregistry.script import Script
 from fakeregistry.wire import ClientGoneError, Player
 
+from .elsewhere import Elsewhere
 from .frames import STREAM_WINDOW, BrokenError, Frames, code_name
 from .playing import OverError, Playing
 from .streams import Answering, Asking, Held, Pause
@@ -90,7 +87,7 @@ class Conversation:
         self._begun = 0
         self._deaf = greeting.deaf
         self._wasted = 0
-        self._elsewhere = _Elsewhere()
+        self._elsewhere = Elsewhere()
 
     def run(self) -> str | None:
         """Converse to the end; return what went wrong, or None."""
@@ -343,67 +340,3 @@ class Conversation:
         for asking in self._asking.values():
             asking.held.give()
         self._playing.cut("stopped" if self._line.stopping else "client_gone")
-
-
-class _Elsewhere:
-    """Answers that are made in threads of their own, and wake the loop when they are there."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._done: deque[Callable[[], None]] = deque()
-        self._pipe: tuple[int, int] | None = None
-        self._closed = False
-        self.count = 0
-
-    @property
-    def busy(self) -> bool:
-        """Whether some answer is still to come."""
-        return self.count > 0
-
-    @property
-    def descriptor(self) -> int | None:
-        """What becomes readable when an answer is there."""
-        return None if self._pipe is None or not self.count else self._pipe[0]
-
-    def run(
-        self,
-        make: Callable[[], tuple[Script, Exchange]],
-        take: Callable[[Script, Exchange], None],
-        abandon: Callable[[Exchange], None],
-    ) -> None:
-        """Make an answer; `take` gets it in the loop, or `abandon` where the loop is over."""
-        if self._pipe is None:
-            self._pipe = os.pipe()
-        self.count += 1
-
-        def work() -> None:
-            script, exchange = make()
-            with self._lock:
-                if not self._closed and self._pipe is not None:
-                    self._done.append(lambda: take(script, exchange))
-                    os.write(self._pipe[1], b"x")
-                    return
-            abandon(exchange)
-
-        threading.Thread(target=work, name="answer", daemon=True).start()
-
-    def finished(self) -> list[Callable[[], None]]:
-        """Return what to do for each answer that is there."""
-        if not self._done:
-            return []
-        with self._lock:
-            done = list(self._done)
-            self._done.clear()
-            self.count -= len(done)
-            if self._pipe is not None:
-                os.read(self._pipe[0], len(done))
-        return done
-
-    def close(self) -> None:
-        """Take no answer any more."""
-        with self._lock:
-            self._closed = True
-            if self._pipe is not None:
-                for descriptor in self._pipe:
-                    os.close(descriptor)
-                self._pipe = None
