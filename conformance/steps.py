@@ -179,7 +179,8 @@ def _trust(part: PullPart, world: World, home: WorldRegistry) -> Trust | None:
         words = f"the client certificate is {part.client_certificate}"
         client = world.lie(words, wrong, truth=client, where="request")
     shown, key = client or (None, None)
-    return Trust(None if part.trust == "skip" else ca, shown, key, part.trust == "skip")
+    # Who verifies though it isn't to finds the CA, and succeeds in the honest world alone.
+    return Trust(ca, shown, key, part.trust == "skip")
 
 
 def _decryption_keys(part: PullPart, built: Built, world: World) -> tuple[Path, ...]:
@@ -220,9 +221,9 @@ def _host(part: HostPart, world: World) -> HostConfig:
         options["capabilities"] = part.capabilities
     if part.dial_timeout is not None:
         options["dial_timeout_s"] = part.dial_timeout
-    if part.trust != "right":
+    if part.trust == "none":
         options["ca"] = None
-        options["skip_verify"] = part.trust == "skip"
+    options["skip_verify"] = part.trust == "skip"
     if part.client_certificate:
         options["client_certificate"], options["client_key"] = world.client_certificate
     host = registry.as_host(path=part.path, override_path=part.override_path, **options)
