@@ -121,7 +121,7 @@ class _OnceIsFinal(Remote):
 @mutant(
     "mirrors-429-is-final",
     area=("transport", "hosts"),
-    kills={"incident/mirror-is-at-its-limit"},
+    kills={"incident/mirror-is-at-its-limit", "incident/mirror-rate-limits"},
 )
 class Mirrors429IsFinal(Puller):
     """Ends where a mirror limits requests."""

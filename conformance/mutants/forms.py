@@ -132,6 +132,7 @@ class _AmongBlobs(Resolver):
     area="manifests",
     kills={
         "incident/manifest-fails-and-its-blob-answers",
+        "incident/reset-on-manifests-not-found-as-blob",
     },
 )
 class LooksAmongBlobs(Puller):
@@ -240,6 +241,7 @@ class _FinalBadRequest(Remote):
     area="hosts",
     kills={
         "incident/mirror-says-manifest-invalid",
+        "incident/mirror-says-name-invalid",
     },
 )
 class Mirrors400IsFinal(Puller):

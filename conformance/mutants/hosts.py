@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 from conformance.mutate import mutant
 from reference.auth import Authorizer
+from reference.config import AuthConfig, Request
 from reference.descriptors import Descriptor
 from reference.errors import (
     AuthError,
@@ -16,8 +18,9 @@ from reference.errors import (
     RegistryError,
     TransportError,
 )
-from reference.hosts import Host, Hosts
-from reference.pull import Puller
+from reference.hosts import Host, Hosts, default_host
+from reference.progress import Cancellation
+from reference.pull import Pulled, Puller
 from reference.remote import Remote
 from reference.store import Store
 from reference.transport import Answer, Ask
@@ -110,8 +113,11 @@ class _FinalNotFound(_Final):
         "hosts/header-only-to-its-host",
         "hosts/mirror-404-falls-back",
         "hosts/mirror-without-blobs-falls-back",
+        "incident/cache-answers-head-404-until-it-was-fetched",
         "incident/foreign-layer-only-at-its-url",
         "incident/mirror-lacks-a-blob",
+        "incident/mirror-lacks-the-tag",
+        "incident/mirror-resolves-a-tag-it-lacks",
     },
 )
 class Mirrors404IsFinal(Puller):
@@ -126,7 +132,21 @@ class _FinalServerError(_Final):
         return isinstance(error, RegistryError) and error.status >= 500
 
 
-@mutant("mirrors-5xx-is-final", area="hosts", kills={"hosts/mirror-5xx-falls-back"})
+@mutant(
+    "mirrors-5xx-is-final",
+    area="hosts",
+    kills={
+        "hosts/mirror-5xx-falls-back",
+        "incident/mirror-fails-on-a-layer",
+        "incident/mirror-fails-on-head-alone",
+        "incident/mirror-fails-on-manifest-get",
+        "incident/mirror-fails-on-the-config",
+        "incident/mirror-has-an-internal-error",
+        "incident/mirror-is-a-bad-gateway",
+        "incident/mirror-is-down-behind-its-ingress",
+        "incident/mirror-turns-401-into-500",
+    },
+)
 class Mirrors5xxIsFinal(Puller):
     """Ends where a mirror is out of order."""
 
@@ -137,7 +157,17 @@ class _FinalLogin(_Final):
     kind = AuthError
 
 
-@mutant("mirrors-401-is-final", area="hosts", kills={"hosts/mirror-401-falls-back"})
+@mutant(
+    "mirrors-401-is-final",
+    area="hosts",
+    kills={
+        "hosts/mirror-401-falls-back",
+        "incident/mirror-denies-the-repository",
+        "incident/mirror-says-401-without-a-challenge",
+        "incident/mirror-token-service-forbids",
+        "incident/mirror-wants-another-login",
+    },
+)
 class Mirrors401IsFinal(Puller):
     """Ends where a mirror asks for a login."""
 
@@ -148,7 +178,18 @@ class _FinalConnection(_Final):
     kind = TransportError
 
 
-@mutant("unreachable-is-final", area="hosts", kills={"hosts/unreachable-mirror-falls-back"})
+@mutant(
+    "unreachable-is-final",
+    area="hosts",
+    kills={
+        "hosts/unreachable-mirror-falls-back",
+        "incident/mirror-breaks-the-tls-handshake",
+        "incident/mirror-certificate-has-expired",
+        "incident/mirror-name-does-not-resolve",
+        "incident/mirror-refuses-connections",
+        "incident/mirror-token-service-is-down",
+    },
+)
 class UnreachableIsFinal(Puller):
     """Ends where a mirror can't be reached."""
 
@@ -213,7 +254,14 @@ class _Open(Authorizer):
         return self.auth is not None
 
 
-@mutant("password-to-mirrors", area="hosts", kills={"hosts/upstream-credentials-stay-from-mirror"})
+@mutant(
+    "password-to-mirrors",
+    area="hosts",
+    kills={
+        "hosts/upstream-credentials-stay-from-mirror",
+        "incident/mirror-wants-another-login",
+    },
+)
 class PasswordToMirrors(Puller):
     """Gives the registry's password to whatever mirror asks for one."""
 
@@ -233,3 +281,64 @@ class HeadersGoToAllHosts(Puller):
     """Sends the headers of one host to every host."""
 
     hosts = _SharedHeaders
+
+
+class _RegistryToo(Hosts):
+    def of(self, namespace: str) -> tuple[Host, ...]:
+        """The hosts as they are told, and the registry that the image names."""
+        hosts = super().of(namespace)
+        own = default_host(namespace)
+        if any(host.authority == own for host in hosts):
+            return hosts
+        return (*hosts, Host(self.default_scheme(own, None), own, tls=self.default_tls()))
+
+
+@mutant(
+    "registry-is-asked-in-any-case",
+    area="hosts",
+    kills={"incident/mirror-in-place-of-the-registry"},
+)
+class RegistryIsAskedInAnyCase(Puller):
+    """Asks the registry that the image names in the end, though another host stands for it."""
+
+    hosts = _RegistryToo
+
+
+class _OneTrust(Hosts):
+    def of(self, namespace: str) -> tuple[Host, ...]:
+        """Nobody is verified where one isn't to be."""
+        hosts = super().of(namespace)
+        if not any(host.tls.skip_verify for host in hosts):
+            return hosts
+        return tuple(replace(host, tls=replace(host.tls, skip_verify=True)) for host in hosts)
+
+
+@mutant(
+    "unverified-for-one-unverified-for-all",
+    area="hosts",
+    kills={"incident/unverified-mirror-verified-registry"},
+)
+class UnverifiedForOneUnverifiedForAll(Puller):
+    """Verifies no host of an image as soon as one of them isn't to be verified."""
+
+    hosts = _OneTrust
+
+
+@mutant(
+    "first-login-for-every-registry",
+    area="hosts",
+    kills={"incident/two-registries-with-one-path"},
+)
+class FirstLoginForEveryRegistry(Puller):
+    """Keeps the first account that it is given, and logs in by it wherever it is asked."""
+
+    def pull(self, request: Request, *, cancellation: Cancellation | None = None) -> Pulled:
+        """With the account that is known."""
+        kept = self.root / "login.json"
+        if request.auth is not None and not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps([request.auth.username, request.auth.password]))
+        elif kept.exists():
+            username, password = json.loads(kept.read_text())
+            request = replace(request, auth=AuthConfig(username=username, password=password))
+        return super().pull(request, cancellation=cancellation)
