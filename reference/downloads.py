@@ -70,10 +70,13 @@ class Downloads:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # What fails only because it is stopped here is no reason, and must not hide the true one.
+        with self._lock:
+            first = self._first
         if self._pool is not None:
             if error is not None:
                 # An interrupt (Ctrl-C) or a layer that can't be applied: the rest isn't wanted.
                 self._cancellation.cancel(Cancelled("stopped, because the pull failed"))
             self._pool.shutdown(cancel_futures=True)
-        if isinstance(error, Exception) and self._first is not None and self._first is not error:
-            raise self._first from None
+        if isinstance(error, Exception) and first is not None and first is not error:
+            raise first from None

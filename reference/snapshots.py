@@ -123,7 +123,10 @@ class Snapshots:
             self.sweep()
             while True:
                 made = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.root))
-                lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+                except FileNotFoundError:
+                    continue  # another pull took it for what a killed one had left
                 stack.callback(os.close, lock)
                 stack.callback(remove_tree, made)
                 fcntl.flock(lock, fcntl.LOCK_EX)

@@ -54,3 +54,23 @@ def test_one_that_was_swept_away_before_it_was_locked_is_made_again(
         assert made.is_dir()
         assert [made] != taken
     assert names(tmp_path) == []
+
+
+def test_one_that_was_swept_away_before_it_was_opened_is_made_again(
+    snapshots: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+    really = os.open
+
+    def opened(path: str, flags: int) -> int:
+        if not taken:
+            taken.append(path)
+            os.rmdir(path)
+        return really(path, flags)
+
+    monkeypatch.setattr("reference.snapshots.os.open", opened)
+    with snapshots.making() as made:
+        monkeypatch.undo()
+        assert made.is_dir()
+        assert [made] != taken
+    assert names(tmp_path) == []
