@@ -240,6 +240,7 @@ class _FinalBadRequest(Remote):
     "mirrors-400-is-final",
     area="hosts",
     kills={
+        "incident/mirror-rejects-an-unknown-query",
         "incident/mirror-says-manifest-invalid",
         "incident/mirror-says-name-invalid",
     },

@@ -204,7 +204,10 @@ class _Unverified(Store):
 @mutant(
     "mirror-content-is-not-verified",
     area="hosts",
-    kills={"hosts/corrupt-mirror-content-is-never-accepted"},
+    kills={
+        "hosts/corrupt-mirror-content-is-never-accepted",
+        "incident/mirror-serves-another-upstreams-image",
+    },
 )
 class MirrorContentIsNotVerified(Puller):
     """Stores what a mirror sends without looking at its digest."""
@@ -241,11 +244,41 @@ class _ProxiesOnly(Hosts):
         return tuple(_AllProxies(**vars(host)) for host in super().of(namespace))
 
 
-@mutant("ns-to-everybody", area="hosts", kills={"hosts/ns-goes-to-mirrors-alone"})
+@mutant(
+    "ns-to-everybody",
+    area="hosts",
+    kills={
+        "hosts/ns-goes-to-mirrors-alone",
+        "incident/ns-stays-with-the-mirror",
+    },
+)
 class NsToEverybody(Puller):
     """Sends `ns` to the registry itself as well."""
 
     hosts = _ProxiesOnly
+
+
+class _NoProxies(Host):
+    def is_proxy(self, namespace: str) -> bool:
+        """Nobody."""
+        return False
+
+
+class _NobodyIsTold(Hosts):
+    def of(self, namespace: str) -> tuple[Host, ...]:
+        """The same hosts, and none a proxy."""
+        return tuple(_NoProxies(**vars(host)) for host in super().of(namespace))
+
+
+@mutant(
+    "ns-to-nobody",
+    area="hosts",
+    kills={"hosts/ns-goes-to-mirrors-alone", "incident/mirror-needs-ns"},
+)
+class NsToNobody(Puller):
+    """Doesn't tell a mirror whose image is meant."""
+
+    hosts = _NobodyIsTold
 
 
 class _Open(Authorizer):
