@@ -182,6 +182,7 @@ class _Downgrading(Transport):
     area="tls",
     kills={
         "incident/http-answers-on-the-https-port",
+        "incident/localhost-answers-http-where-https-was-asked-for",
         "incident/tls-is-broken-and-http-asks-for-a-login",
         "tls/missing-client-certificate-is-refused",
         "tls/no-downgrade-to-http",
@@ -209,6 +210,7 @@ class _NeverMind(Transport):
     area="tls",
     kills={
         "incident/http-answers-on-the-https-port",
+        "incident/localhost-answers-http-where-https-was-asked-for",
         "incident/tls-hello-is-closed",
         "incident/tls-hello-is-reset",
         "incident/tls-is-broken-and-http-asks-for-a-login",

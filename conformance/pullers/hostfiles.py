@@ -164,8 +164,9 @@ def write_certificates(folder: Path, request: PullRequest) -> Path:
 def write_registries_conf(path: Path, request: PullRequest) -> Path:
     """``registries.conf`` (version 2) with the request's mirrors.
 
-    Raises `Inexpressible` for what the format can't say of a mirror: headers, an API root, and
-    capabilities other than 'all' and 'pull only' (which it knows as ``digest-only``).
+    Raises `Inexpressible` for what the format can't say of a mirror: headers, an API root, a client
+    certificate, and capabilities other than 'all' and 'pull only' (which it knows as
+    ``digest-only``).
     """
     lines = []
     for namespace, hosts in _by_namespace(request).items():
@@ -180,7 +181,7 @@ def write_registries_conf(path: Path, request: PullRequest) -> Path:
         for host in hosts:
             if host.server:
                 continue
-            if host.headers or host.override_path:
+            if host.headers or host.override_path or host.client_certificate:
                 raise Inexpressible("mirrors")
             lines += [
                 "[[registry.mirror]]\n",

@@ -214,9 +214,12 @@ def test_registries_conf(tmp_path: Path) -> None:
             ],
         }
     ]
-    odd = (HostConfig("http://m.test:1", headers={"X": "y"}),)
-    with pytest.raises(Inexpressible, match="mirrors"):
-        write_registries_conf(tmp_path / "r.conf", request(tmp_path, hosts=odd))
+    for odd in (
+        HostConfig("http://m.test:1", headers={"X": "y"}),
+        HostConfig("https://m.test:1", client_certificate=Path("/c"), client_key=Path("/k")),
+    ):
+        with pytest.raises(Inexpressible, match="mirrors"):
+            write_registries_conf(tmp_path / "r.conf", request(tmp_path, hosts=(odd,)))
 
 
 def test_docker_config(tmp_path: Path) -> None:
