@@ -86,7 +86,7 @@ def case_of(scenario: Scenario) -> Case:
         needs=frozenset(evidence for evidence, needed in needs.items() if needed),
         capabilities=frozenset(expect.capabilities),
         stalls=_waits(scenario),
-        either=expect.outcome == "either",
+        either="either" in (expect.outcome, *(pull.outcome for pull in scenario.pulls)),
         summary=scenario.incident.right or scenario.incident.title or scenario.name,
         scenario=scenario.path,
     )

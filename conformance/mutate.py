@@ -249,6 +249,8 @@ def _judged(judge: Judge, case: Case, task: _Task) -> tuple[Record, str]:
         return judged.record, "succeeds in spite of the lie"
     if case.either or judged.lying.observed is not None:
         return judged.record, "may be refused or succeed"
+    if judged.lying.failed:
+        return judged.record, "its assertion fails by the lie itself, and that is recorded"
     honest = judge.neighbour(case)
     trouble = honest.bug or honest.harness_error
     if trouble:

@@ -97,7 +97,6 @@ class DropsAreNothing(Puller):
         "incident/first-byte-after-eleven-seconds",
         "incident/mirror-swallows-connections",
         "incident/retry-after-as-a-date",
-        "incident/unpacking-takes-longer-than-downloading",
         "timeouts/drip-is-progress",
         "timeouts/slow-body-is-waited-for",
     },

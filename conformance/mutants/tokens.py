@@ -63,7 +63,6 @@ class _SureOfTokens(Authorizer):
     "dies-of-an-answer-without-token",
     area="tokens",
     kills={
-        "incident/many-clients-refresh-at-once",
         "incident/token-answer-is-a-list",
         "tokens/answer-without-token-is-refused",
     },
