@@ -45,6 +45,7 @@ from reference.errors import (
     TransportError,
 )
 from reference.images import Image
+from reference.leases import InUseError, at_once
 from reference.local import Found
 from reference.progress import Cancellation
 from reference.pull import Puller
@@ -142,7 +143,8 @@ class ImageService:
             for each, record in self.all():
                 if each == image_id:
                     self.puller.records.remove(record.name)
-            self.puller.collect()
+            with contextlib.suppress(InUseError):  # then a later collection frees the disk
+                self.puller.collect(at_once)
         return message("RemoveImageResponse")()
 
     def ImageFsInfo(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802

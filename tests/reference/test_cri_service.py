@@ -123,6 +123,21 @@ def test_a_removed_image_is_gone_under_every_name(call: Call, image: Image, pull
     assert list(puller.content.digests()) == []
 
 
+def test_removing_an_image_waits_for_no_pull(
+    call: Call, registry: Registry, image: Image, puller: Puller
+) -> None:
+    call("PullImage", image=spec(image.reference))
+    slow = registry.add(an_image(3, size=9000, platform=MACHINE), "app/slow")
+    held = registry.on(blob(slow.layers[2])).stall_after(10)
+    pulling = call("PullImage", image=spec(slow.reference), future=True, timeout=30)
+    assert held.wait_holding()
+    call("RemoveImage", image=spec(image.reference))
+    assert not call("ListImages").images
+    held.release()
+    assert pulling.result().image_ref == slow.image_id
+    assert puller.check() == []
+
+
 def test_the_disk_that_images_take(call: Call, image: Image, puller: Puller) -> None:
     call("PullImage", image=spec(image.reference))
     (usage,) = call("ImageFsInfo").image_filesystems
