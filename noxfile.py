@@ -94,7 +94,7 @@ def zipapp(session: nox.Session) -> None:
             "pex",
             *(line for line in needs if re.split(r"[^\w-]", line)[0] not in ZIPAPP_LACKS),
             *("--sources-directory", str(Path(folder, "code"))),
-            *("--entry-point", "fakeregistry.cli:main", "--output-file", str(target)),
+            *("--entry-point", "fakeregistry.serve.cli:main", "--output-file", str(target)),
             *("--venv", "--python-shebang", "/usr/bin/env python3"),
         )
     session.run("python", "tests/zipapp/use_zipapp.py", str(target))

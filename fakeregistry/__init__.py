@@ -1,6 +1,6 @@
 """A scriptable OCI registry: honest by default, and wrong in exactly the way you ask for."""
 
-from .certificates import Certificates, ServerCertificate
+from .auth.tokens import Auth, BasicAuth, BearerAuth, Credentials, basic, bearer
 from .content import (
     Descriptor,
     Device,
@@ -40,14 +40,14 @@ from .content import (
     with_diff_ids,
 )
 from .faults import FAULTS, Fault, fault
-from .journal import Connection, Exchange, Journal
-from .leaks import Leak
+from .journal.journal import Connection, Exchange, Journal
+from .journal.leaks import Leak
+from .journal.secrets import Secrets, SecretSeen
 from .placed import Image
 from .proxies import Proxy
 from .registry import Registry
-from .rules import Rule
-from .secrets import Secrets, SecretSeen
-from .targets import (
+from .rules.rule import Rule
+from .rules.targets import (
     Target,
     any_request,
     blob,
@@ -64,8 +64,8 @@ from .targets import (
     token,
     upload,
 )
-from .tokens import Auth, BasicAuth, BearerAuth, Credentials, basic, bearer
 from .topology import Registries
+from .wire.certificates import Certificates, ServerCertificate
 
 __all__ = [
     "FAULTS",

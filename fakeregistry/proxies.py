@@ -12,16 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from .honest.repeats import Repeats
 from .messages import Answer, Facts, Reply, Request, error, header_of, without_header
 from .registry import Registry
-from .relay import forward, tunnel
-from .repeats import Repeats
 from .script import HandOver, Script
+from .wire.relay import forward, tunnel
 
 if TYPE_CHECKING:
-    from .exchange import Exchange
+    from .journal.exchange import Exchange
     from .topology import Registries
-    from .wire import Player
+    from .wire.player import Player
 
 _PORTS = {"http": 80, "https": 443}
 _FACTS = Facts("proxy")

@@ -14,28 +14,28 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Unpack
 from urllib.parse import quote, urlsplit
 
-from .app import ROOT, App
-from .asking import Asked
-from .auth import Auth, basic_credentials
-from .certificates import ServerCertificate
-from .conditions import Asking, Conditions
+from .auth.desk import TokenDesk
+from .auth.guards import Auth, basic_credentials
 from .content import Schema1Spec, Spec
-from .door import ADDRESS, HEAD_TIMEOUT, Door, check_address
 from .faults import Setting
-from .greeting import STREAMS
-from .hosting import Hosting
-from .httplog import HTTPLog, Pair, as_http_request
-from .journal import Connection, Exchange, Journal
+from .honest.app import ROOT, App
+from .honest.repeats import Repeats
+from .honest.signed import SignedURLs, Terms
+from .honest.storage import Manifest, Placed, Storage
+from .journal.httplog import HTTPLog, Pair, as_http_request
+from .journal.journal import Connection, Exchange, Journal
 from .messages import Content, Facts, Reply, Request, error, header_of
 from .placed import Image, layers_of
-from .repeats import Repeats
-from .rules import Rule, When
+from .rules.asking import Asked
+from .rules.conditions import Asking, Conditions
+from .rules.hosting import Hosting
+from .rules.rule import Rule, When
+from .rules.surroundings import Surroundings
+from .rules.targets import ConnectionTarget, Target
 from .script import Script
-from .signed import SignedURLs, Terms
-from .storage import Manifest, Placed, Storage
-from .surroundings import Surroundings
-from .targets import ConnectionTarget, Target
-from .tokendesk import TokenDesk
+from .wire.certificates import ServerCertificate
+from .wire.door import ADDRESS, HEAD_TIMEOUT, Door, check_address
+from .wire.greeting import STREAMS
 
 if TYPE_CHECKING:
     from .topology import Registries

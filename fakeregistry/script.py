@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from .gate import Gate
 from .messages import Buffer, Content, Headers, Reply, with_header, without_header
+from .wire.gate import Gate
 
 Framing = Literal["length", "chunked", "close"]
 EndKind = Literal["keep", "close", "quit", "fin", "half", "drop", "rst", "rst_stream", "goaway"]

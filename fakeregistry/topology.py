@@ -8,16 +8,16 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from .certificates import Certificates
-from .clock import Clock
-from .door import ADDRESS
-from .journal import Journal
-from .leaks import Leak, leaks_of
+from .honest.storage import Placed
+from .journal.journal import Journal
+from .journal.leaks import Leak, leaks_of
+from .journal.secrets import Secrets
 from .proxies import Proxy
 from .registry import Registry
-from .rules import Rule
-from .secrets import Secrets
-from .storage import Placed
+from .rules.clock import Clock
+from .rules.rule import Rule
+from .wire.certificates import Certificates
+from .wire.door import ADDRESS
 
 ORIGIN = "origin"
 

@@ -11,8 +11,8 @@ from conformance.contract import Evidence
 from conformance.pulls import CasePuller, Pulled
 from conformance.world import World, WorldRegistry
 from fakeregistry import Image, an_image, any_request, manifest, ping
+from fakeregistry.honest.storage import Manifest
 from fakeregistry.messages import Facts
-from fakeregistry.storage import Manifest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"

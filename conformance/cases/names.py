@@ -13,7 +13,7 @@ from conformance.contract import Evidence
 from conformance.pulls import CasePuller, Pulled
 from conformance.world import World, WorldRegistry
 from fakeregistry import an_image, manifest
-from fakeregistry.storage import Manifest
+from fakeregistry.honest.storage import Manifest
 
 
 def _refused_unasked(registry: WorldRegistry, pulled: Pulled) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from fakeregistry.asking import Asked
-from fakeregistry.clock import Clock
-from fakeregistry.conditions import Around
-from fakeregistry.gate import Gate
-from fakeregistry.greeting import Greeting
-from fakeregistry.hosting import Host, Nowhere
 from fakeregistry.messages import Content, Facts, Request
+from fakeregistry.rules.asking import Asked
+from fakeregistry.rules.clock import Clock
+from fakeregistry.rules.conditions import Around
+from fakeregistry.rules.hosting import Host, Nowhere
+from fakeregistry.rules.surroundings import Alone
 from fakeregistry.script import Script
-from fakeregistry.surroundings import Alone
+from fakeregistry.wire.gate import Gate
+from fakeregistry.wire.greeting import Greeting
 
 
 def _no_place(to: str | None, path: str | None, script: Script) -> str:

@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass, replace
 
 from fakeregistry.content.compression import compress
+from fakeregistry.honest.parts import serve
 from fakeregistry.messages import (
     Buffer,
     Content,
@@ -19,7 +20,6 @@ from fakeregistry.messages import (
     with_header,
     without_header,
 )
-from fakeregistry.parts import serve
 from fakeregistry.script import Script
 
 from .base import Faults, Setting

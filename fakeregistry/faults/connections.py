@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
-from fakeregistry.greeting import OLD_VERSIONS, Greeting, OldVersion, Say
 from fakeregistry.script import End, Wait
+from fakeregistry.wire.greeting import OLD_VERSIONS, Greeting, OldVersion, Say
 
 from .base import Faults, Setting, at_least, one_of
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from h2.errors import ErrorCodes
 
-from fakeregistry.greeting import Greeting
 from fakeregistry.script import End, GoAway, Script, Wait
+from fakeregistry.wire.greeting import Greeting
 
 from .base import Faults, Setting, at_least, on_http2, one_of
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fakeregistry.asking import Asked
 from fakeregistry.content import Schema1Spec, an_image
 from fakeregistry.content.mediatypes import (
     DOCKER_LIST,
@@ -21,6 +20,7 @@ from fakeregistry.content.mediatypes import (
     OCI_MANIFEST,
 )
 from fakeregistry.messages import Content, error, with_header
+from fakeregistry.rules.asking import Asked
 from fakeregistry.script import Script
 
 from .base import Faults, Setting, one_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from fakeregistry.honest.parts import ranges_of, serve, span
 from fakeregistry.messages import (
     Buffer,
     Headers,
@@ -12,7 +13,6 @@ from fakeregistry.messages import (
     with_header,
     without_header,
 )
-from fakeregistry.parts import ranges_of, serve, span
 from fakeregistry.script import Script
 
 from .base import Faults, Setting, at_least

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit, urlunsplit
 
-from fakeregistry.hosting import path_of
+from fakeregistry.honest.signed import STORES, Store, Terms
 from fakeregistry.messages import Headers, header_of, with_header
+from fakeregistry.rules.hosting import path_of
 from fakeregistry.script import Script
-from fakeregistry.signed import STORES, Store, Terms
 
 from .base import Faults, Setting, at_least, one_of
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fakeregistry.auth import DENY_STATUSES, challenges_of
-from fakeregistry.grants import Grant, check_policy, granted, scope_text
+from fakeregistry.auth.answers import filled
+from fakeregistry.auth.grants import Grant, check_policy, granted, scope_text
+from fakeregistry.auth.guards import DENY_STATUSES, challenges_of
 from fakeregistry.messages import Headers, error, without_header
 from fakeregistry.script import Act, Script
-from fakeregistry.tokenanswers import filled
 
 from .base import Faults, Setting, at_least, single_line
 from .status import Status

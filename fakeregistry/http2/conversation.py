@@ -19,13 +19,13 @@ from h2.events import (
     StreamReset,
 )
 
-from fakeregistry.exchange import Connection, Exchange
-from fakeregistry.greeting import Greeting
-from fakeregistry.heads import BadRequestError
-from fakeregistry.journal import Ended, Journal
+from fakeregistry.journal.exchange import Connection, Exchange
+from fakeregistry.journal.journal import Ended, Journal
 from fakeregistry.messages import Facts, Request, error
 from fakeregistry.script import Script
-from fakeregistry.wire import ClientGoneError, Player
+from fakeregistry.wire.greeting import Greeting
+from fakeregistry.wire.heads import BadRequestError
+from fakeregistry.wire.player import ClientGoneError, Player
 
 from .elsewhere import Elsewhere
 from .frames import STREAM_WINDOW, BrokenError, Frames, code_name
@@ -33,7 +33,7 @@ from .playing import OverError, Playing
 from .streams import Answering, Asking, Held, Pause
 
 if TYPE_CHECKING:
-    from fakeregistry.served import Handler
+    from fakeregistry.wire.served import Handler
 
 RESETS = 100
 """So many streams may be opened in vain, beside one for each that is answered: opening and

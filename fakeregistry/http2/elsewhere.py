@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from fakeregistry.exchange import Exchange
+from fakeregistry.journal.exchange import Exchange
 from fakeregistry.script import Script
 
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from fakeregistry.exchange import Ended
-from fakeregistry.journal import Journal
+from fakeregistry.journal.exchange import Ended
+from fakeregistry.journal.journal import Journal
 from fakeregistry.script import Act, Data, End, GoAway, Head, Interim, Raw, Wait
-from fakeregistry.wire import Player
+from fakeregistry.wire.player import Player
 
 from .frames import Frames, code_name
 from .streams import Answering, Pause, head_fields, interim_fields, shown, trailer_fields

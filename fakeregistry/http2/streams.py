@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from email.utils import formatdate
 from typing import cast
 
-from fakeregistry.exchange import Exchange
-from fakeregistry.heads import FIELD_LIMIT, BadRequestError
+from fakeregistry.honest.room import FullError, Room
+from fakeregistry.journal.exchange import Exchange
 from fakeregistry.messages import Headers, Request, header_of
-from fakeregistry.reader import BODIES, BODY_LIMIT
-from fakeregistry.room import FullError, Room
 from fakeregistry.script import Data, End, Head, Raw, Script, Step, Wait
+from fakeregistry.wire.heads import FIELD_LIMIT, BadRequestError
+from fakeregistry.wire.reader import BODIES, BODY_LIMIT
 
 OF_THE_CONNECTION = frozenset(
     {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fakeregistry.auth import DENY_STATUSES
-from fakeregistry.grants import SCOPE_POLICIES
+from fakeregistry.auth.answers import TOKEN_FIELDS
+from fakeregistry.auth.grants import SCOPE_POLICIES
+from fakeregistry.auth.guards import DENY_STATUSES
+from fakeregistry.auth.tokens import basic, bearer
 from fakeregistry.messages import KINDS
-from fakeregistry.tokenanswers import TOKEN_FIELDS
-from fakeregistry.tokens import basic, bearer
 
 from .model import AuthPart
 from .reader import Source, Table

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fakeregistry.auth.tokens import Auth, basic, bearer
 from fakeregistry.content import ImageSpec, IndexSpec, Schema1Spec
 from fakeregistry.content.evil import DEFAULT_CANARY
 from fakeregistry.placed import Image
 from fakeregistry.proxies import Proxy
-from fakeregistry.rules import Rule
-from fakeregistry.targets import (
+from fakeregistry.rules.rule import Rule
+from fakeregistry.rules.targets import (
     Target,
     any_request,
     blob,
@@ -31,7 +32,6 @@ from fakeregistry.targets import (
     token,
     upload,
 )
-from fakeregistry.tokens import Auth, basic, bearer
 from fakeregistry.topology import Registries
 
 from .content_build import DEFAULT_PLATFORM, ContentBuilder

@@ -1,7 +1,7 @@
 """Conditions as keys of a rule, and of an expectation: those of `registry.on`, with its names.
 
 Two are called otherwise, because a fault has the name: `with_header` and `with_alpn`. A mistake in
-a value is told in the words of `fakeregistry.conditions`.
+a value is told in the words of `fakeregistry.rules.conditions`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fakeregistry.conditions import ALPN, AUTHZ, When
+from fakeregistry.rules.conditions import ALPN, AUTHZ, When
 
 from .model import METHODS
 from .reader import Table, size_of

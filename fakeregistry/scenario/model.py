@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fakeregistry import certificates
 from fakeregistry.faults import Fault
+from fakeregistry.wire import certificates
 
 from .contentmodel import ImagePart
 
@@ -108,7 +108,7 @@ class TargetPart:
     ``image`` is an image's id, ``layer`` counts from 0; None means any. ``digest`` names an object
     that the file doesn't have (pushed, or of a layout), or is `ITS_MANIFEST`: the image's manifest
     as if it were a blob. ``asking``: what is asked of the request beside, by the names of
-    `fakeregistry.conditions.Asking`.
+    `fakeregistry.rules.conditions.Asking`.
     """
 
     on: str
@@ -127,7 +127,7 @@ class RulePart:
 
     ``per`` says what the window counts for: the rule, each digest, method, connection or client.
     ``name``: what other parts of the file call it by. ``around``: what is asked of the registry,
-    by the names of `fakeregistry.conditions.Conditions`.
+    by the names of `fakeregistry.rules.conditions.Conditions`.
     """
 
     target: TargetPart

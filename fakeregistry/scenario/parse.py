@@ -9,7 +9,7 @@ from fakeregistry.faults import FAULTS, Fault, Redirect, misplaced, name_of
 from fakeregistry.faults.order import Release, WaitFor
 from fakeregistry.faults.redirects import UploadLocation
 from fakeregistry.faults.tokenfaults import TokenBound
-from fakeregistry.rules import SCOPES, valid_name
+from fakeregistry.rules.rule import SCOPES, valid_name
 
 from .conditionkeys import around_of
 from .faultkeys import faults_of

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, get_args, get_origin
 
 from fakeregistry.faults import FAULTS
-from fakeregistry.rules import SCOPES
+from fakeregistry.rules.rule import SCOPES
 
 from .asked import AUTHS, CAPABILITIES, CLIENT_CERTIFICATES, DECRYPTION_KEYS, OUTCOMES, TRUSTS
 from .authparts import auth_schema

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any, cast
 
-from fakeregistry.routes import DIGEST
+from fakeregistry.honest.routes import DIGEST
 
 from .authparts import read_auth
 from .conditionkeys import ASKING, asking_of

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from rawclient import Raw
 
 from fakeregistry import Registry
-from fakeregistry.reader import BODIES
+from fakeregistry.wire.reader import BODIES
 
 BOUND = 8.0
 """Seconds in which everything is over: well beyond what a busy machine needs."""

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from fakeregistry.app import App
+from fakeregistry.honest.app import App
+from fakeregistry.honest.routes import route, valid_name
+from fakeregistry.honest.storage import Manifest, Placed, Storage
 from fakeregistry.messages import Answer, Reply, Request, header_of
-from fakeregistry.routes import route, valid_name
-from fakeregistry.storage import Manifest, Placed, Storage
 
 BLOB = bytes(range(200))
 OCI = "application/vnd.oci.image.manifest.v1+json"

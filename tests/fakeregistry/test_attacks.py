@@ -9,8 +9,8 @@ import pytest
 from attacks import Attack, no_traceback, probe, strike, survives
 from rawclient import Raw
 
-from fakeregistry.reader import BODIES, BODY_LIMIT
-from fakeregistry.room import Room
+from fakeregistry.honest.room import Room
+from fakeregistry.wire.reader import BODIES, BODY_LIMIT
 
 START = b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\n"
 GET = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n"
@@ -183,8 +183,8 @@ def test_a_promised_body_takes_no_memory(registry) -> None:
 
 def test_bodies_have_a_bound_together(registry, monkeypatch) -> None:
     room = Room(1 << 20, "request bodies")
-    monkeypatch.setattr("fakeregistry.reader.BODIES", room)
-    from fakeregistry.reader import Reader
+    monkeypatch.setattr("fakeregistry.wire.reader.BODIES", room)
+    from fakeregistry.wire.reader import Reader
 
     monkeypatch.setattr(Reader.__init__, "__defaults__", (room,))
     head = START + b"Content-Length: 700000\r\n\r\n"

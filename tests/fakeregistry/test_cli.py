@@ -18,8 +18,8 @@ import pytest
 from test_layouts import laid_out
 
 from fakeregistry import an_image
-from fakeregistry.cli import main
 from fakeregistry.scenario import shipped
+from fakeregistry.serve.cli import main
 
 
 @contextmanager

@@ -25,11 +25,11 @@ from fakeregistry import (
     referrers,
     tags,
 )
-from fakeregistry.asking import Asked, Ranged
-from fakeregistry.conditions import When
 from fakeregistry.messages import Facts
-from fakeregistry.rules import Window
-from fakeregistry.surroundings import Alone
+from fakeregistry.rules.asking import Asked, Ranged
+from fakeregistry.rules.conditions import When
+from fakeregistry.rules.rule import Window
+from fakeregistry.rules.surroundings import Alone
 
 MANIFEST = "/v2/app/web/manifests/v1"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"

@@ -8,10 +8,10 @@ import pytest
 from rawclient import Raw, Received
 
 from fakeregistry import Registries
-from fakeregistry.certificates import FAULTS
-from fakeregistry.control import Control
 from fakeregistry.scenario import Built, ScenarioError, Source, build, read
-from fakeregistry.world import World
+from fakeregistry.serve.control import Control
+from fakeregistry.serve.world import World
+from fakeregistry.wire.certificates import FAULTS
 
 WORLD = """
 [[registry]]

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from fakeregistry import Registries
-from fakeregistry.control import Control
 from fakeregistry.scenario import Source, read
-from fakeregistry.world import World
+from fakeregistry.serve.control import Control
+from fakeregistry.serve.world import World
 
 STALLED = """
 [[image]]

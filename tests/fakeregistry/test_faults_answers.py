@@ -14,8 +14,8 @@ from fakeregistry import FAULTS, Rule, fault
 from fakeregistry.faults import Setting
 from fakeregistry.faults.bodies import ERROR_FORMS
 from fakeregistry.faults.codings import CODINGS, accepted
+from fakeregistry.honest.parts import serve
 from fakeregistry.messages import Content, Headers, Reply, Request, header_of, headers_of
-from fakeregistry.parts import serve
 from fakeregistry.script import End, Interim, Raw, Script
 
 BODY = bytes(range(100))

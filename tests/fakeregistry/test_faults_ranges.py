@@ -7,8 +7,8 @@ import pytest
 
 from fakeregistry import fault
 from fakeregistry.faults import Setting
+from fakeregistry.honest.parts import serve
 from fakeregistry.messages import Content, Request, header_of
-from fakeregistry.parts import serve
 from fakeregistry.script import Script
 
 BODY = bytes(range(100))

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fakeregistry.cli import main
 from fakeregistry.faults import FAULTS, ROOMS
-from fakeregistry.rules import Rule
+from fakeregistry.rules.rule import Rule
 from fakeregistry.scenario import load
 from fakeregistry.scenario.model import TARGETS, WINDOWS
 from fakeregistry.scenario.schema import schema
+from fakeregistry.serve.cli import main
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "script-the-registry.md").read_text()
 

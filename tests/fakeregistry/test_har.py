@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from fakeregistry import Registries, an_image, basic, blob, manifest
-from fakeregistry.har import to_har
+from fakeregistry.journal.har import to_har
 
 TEXT = {"type": "string"}
 COUNT = {"type": "integer", "minimum": -1}

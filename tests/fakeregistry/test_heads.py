@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakeregistry.heads import BadRequestError, Head, parse
+from fakeregistry.wire.heads import BadRequestError, Head, parse
 
 
 def head(*lines: str, line: str = "GET /v2/ HTTP/1.1", host: str = "Host: x") -> bytes:

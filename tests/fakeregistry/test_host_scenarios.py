@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 
 from fakeregistry import BearerAuth, Proxy, Registries
-from fakeregistry.explain import story
 from fakeregistry.scenario import Built, ScenarioError, Source, build, read
 from fakeregistry.scenario.schema import schema
+from fakeregistry.serve.explain import story
 
 TAG = "/v2/app/web/manifests/v1"
 

@@ -37,7 +37,7 @@ from hypothesis import strategies as st
 
 from fakeregistry import Registries, Registry, a_layer, an_image, blob, connection
 from fakeregistry.http2.frames import ANSWER_LIMIT, FRAME_LIMIT, HEADERS_LIMIT, IDLE_FRAMES
-from fakeregistry.reader import BODIES, BODY_LIMIT
+from fakeregistry.wire.reader import BODIES, BODY_LIMIT
 
 HELLO = PREFACE + settings({})
 

@@ -29,9 +29,9 @@ from fakeregistry import (
 )
 from fakeregistry.faults import Setting
 from fakeregistry.faults.http2 import CODES, FAULTS
-from fakeregistry.greeting import Greeting
 from fakeregistry.messages import Reply, Request
 from fakeregistry.script import Script
+from fakeregistry.wire.greeting import Greeting
 
 SIZE = 100_000
 

@@ -56,7 +56,7 @@ def test_it_keeps_the_newest_and_says_how_many_it_forgot() -> None:
 
 
 def test_long_requests_make_it_forget_sooner(monkeypatch) -> None:
-    monkeypatch.setattr("fakeregistry.journal._SIZE_LIMIT", 10_000)
+    monkeypatch.setattr("fakeregistry.journal.journal._SIZE_LIMIT", 10_000)
     journal = Journal()
     connection = journal.connect("origin", "x")
     for number in range(20):

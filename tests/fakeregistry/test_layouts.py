@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from fakeregistry import ImageSpec, IndexSpec, Registry, Spec, an_image, an_index
-from fakeregistry.layouts import Layout, LayoutError
+from fakeregistry.honest.layouts import Layout, LayoutError
 
 NAME = "org.opencontainers.image.ref.name"
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from fakeregistry import Registries, Registry, SecretSeen, basic, bearer
-from fakeregistry.secrets import Secrets
+from fakeregistry.journal.secrets import Secrets
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from fakeregistry import (
     blob,
     manifest,
 )
-from fakeregistry.budget import ACCOUNTS, Budget
-from fakeregistry.clock import Clock
 from fakeregistry.faults.rate import Rate, Statuses
-from fakeregistry.gate import Gate
-from fakeregistry.rules import Tally
+from fakeregistry.rules.budget import ACCOUNTS, Budget
+from fakeregistry.rules.clock import Clock
+from fakeregistry.rules.rule import Tally
+from fakeregistry.wire.gate import Gate
 
 MANIFEST = "/v2/app/web/manifests/v1"
 

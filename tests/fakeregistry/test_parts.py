@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from rawclient import Raw
 
 from fakeregistry import Registry, an_image
+from fakeregistry.honest.parts import ranges_of, serve
 from fakeregistry.messages import Content, Reply, Request, header_of
-from fakeregistry.parts import ranges_of, serve
 
 DATA = bytes(range(100))
 CONTENT = Content(DATA, "text/x", "sha256:1")

@@ -21,7 +21,7 @@ from fakeregistry import (
 )
 from fakeregistry.messages import Request
 from fakeregistry.proxies import asked_host
-from fakeregistry.relay import request_bytes
+from fakeregistry.wire.relay import request_bytes
 
 TAG = "/v2/app/web/manifests/v1"
 

@@ -28,7 +28,7 @@ from fakeregistry import (
     ping,
     redirect_target,
 )
-from fakeregistry.httplog import BODY_LIMIT
+from fakeregistry.journal.httplog import BODY_LIMIT
 
 MANIFEST = "/v2/app/web/manifests/v1"
 

@@ -11,13 +11,13 @@ import pytest
 from rawclient import Raw, Received
 
 from fakeregistry import Registries, Registry, any_request
-from fakeregistry.cli import main
-from fakeregistry.control import Control
 from fakeregistry.faults.order import AdvanceClock, Release, WaitFor
 from fakeregistry.faults.rate import Rate, Statuses
 from fakeregistry.scenario import Built, ScenarioError, Source, build, load, read, read_rules
 from fakeregistry.scenario.schema import schema
-from fakeregistry.world import World
+from fakeregistry.serve.cli import main
+from fakeregistry.serve.control import Control
+from fakeregistry.serve.world import World
 
 MANIFEST = "/v2/app/web/manifests/v1"
 EVERYTHING = """

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from fakeregistry import Registries, an_image, basic, blob
-from fakeregistry.amounts import size_words, tick_words, time_words
-from fakeregistry.bars import Bar, BarsError, bars_of
-from fakeregistry.cli import main
-from fakeregistry.timeline import MOST_BARS, draw, segments
+from fakeregistry.journal.bars import Bar, BarsError, bars_of
+from fakeregistry.journal.timeline import MOST_BARS, draw, segments
+from fakeregistry.serve.amounts import size_words, tick_words, time_words
+from fakeregistry.serve.cli import main
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,7 +9,7 @@ from cryptography import x509
 from rawclient import Raw
 
 from fakeregistry import Certificates, Registries, Registry, an_image, bearer
-from fakeregistry.certificates import FAULTS
+from fakeregistry.wire.certificates import FAULTS
 
 
 def handshake(registries: Registries, registry: Registry, **client: str) -> dict:

@@ -20,7 +20,7 @@ from fakeregistry import (
     ping,
     token,
 )
-from fakeregistry.grants import Grant, granted, parse_scopes, rights_of, scope_text
+from fakeregistry.auth.grants import Grant, granted, parse_scopes, rights_of, scope_text
 
 MANIFEST = "/v2/app/web/manifests/v1"
 PULL = "repository:app/web:pull"

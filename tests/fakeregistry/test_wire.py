@@ -8,7 +8,7 @@ import pytest
 from rawclient import Raw
 
 from fakeregistry import Image, Registries, Registry, Rule, a_layer, an_image, blob, manifest
-from fakeregistry.wire import TLS_SLICE
+from fakeregistry.wire.player import TLS_SLICE
 
 KIB = 1024
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fakeregistry import Registries, Registry, a_layer, an_image, bearer, blob, connection, manifest
-from fakeregistry.targets import token
+from fakeregistry.rules.targets import token
 from reference.config import AuthConfig, Config, Request, TLSConfig
 from reference.errors import Cancelled, IntegrityError, ProgressTimeout, PullError, TransportError
 from reference.progress import Cancellation

@@ -1,0 +1,1 @@
+"""What happened, as it truly went: exchanges, secrets as fingerprints, and views of both."""

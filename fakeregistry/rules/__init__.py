@@ -1,0 +1,1 @@
+"""Rules: when a fault strikes. Targets, conditions, windows, barriers, the clock."""

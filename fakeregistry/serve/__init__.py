@@ -1,0 +1,1 @@
+"""The command line, and what it serves: worlds, the control API, words for people."""
