@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
+from reference.compat import Quirks
 from reference.errors import ConfigError
 
 Headers = Mapping[str, "str | Sequence[str]"]
@@ -114,6 +115,9 @@ class Config:
     """One proxy for every host but loopback, instead of the environment's."""
 
     compat: Literal["containerd"] | None = None
+    """Do all that containerd does, quirks included: the same as all of `quirks` on."""
+    quirks: Quirks = field(default_factory=Quirks)
+    """Single quirks of containerd; see `reference.compat`."""
 
     def __post_init__(self) -> None:
         """Refuse values that no pull can work with."""
@@ -129,6 +133,8 @@ class Config:
                 )
         if self.compat not in (None, "containerd"):
             raise ConfigError(f'compat must be "containerd" or absent, not {self.compat!r}')
+        if self.compat == "containerd":
+            object.__setattr__(self, "quirks", Quirks.containerd())
 
 
 @dataclass(frozen=True)

@@ -178,9 +178,10 @@ class Puller(Local):
 
     def concurrent(self, fetcher: Fetcher) -> Downloads:
         """Threads that fetch blobs."""
-        return self.downloads(
-            fetcher.fetch, self.config.max_concurrent_downloads, fetcher.cancellation
-        )
+        limit = self.config.max_concurrent_downloads
+        if self.config.quirks.unlimited_downloads:
+            limit = 0
+        return self.downloads(fetcher.fetch, limit, fetcher.cancellation)
 
     def fetch_and_unpack(
         self, found: Found, matcher: PlatformMatcher, fetcher: Fetcher, request: Request
