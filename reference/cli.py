@@ -68,7 +68,14 @@ def parser() -> argparse.ArgumentParser:
         help="the store (default: $REFPULL_ROOT or ~/.local/share/refpull)",
     )
 
-    pull = commands.add_parser("pull", parents=[common], help="pull an image")
+    quirky = argparse.ArgumentParser(add_help=False)
+    group = quirky.add_argument_group("what containerd does otherwise (docs/differences.md)")
+    group.add_argument("--compat", choices=("containerd",), help="do as containerd does in all")
+    group.add_argument(
+        "--quirk", action="append", default=[], metavar="NAME", help="... or in this (repeatable)"
+    )
+
+    pull = commands.add_parser("pull", parents=[common, quirky], help="pull an image")
     pull.add_argument("image", metavar="IMAGE", help="[registry/]repository[:tag][@digest]")
     out = pull.add_argument_group("what to make of it")
     out.add_argument("-o", "--output", type=Path, metavar="DIR", help="write an OCI image layout")
@@ -136,7 +143,7 @@ def parser() -> argparse.ArgumentParser:
         "--repair", action="store_true", help="take away what is damaged: pull it again"
     )
     serve = commands.add_parser(
-        "serve", parents=[common], help="be a CRI image service (needs the extra 'cri')"
+        "serve", parents=[common, quirky], help="be a CRI image service (needs the extra 'cri')"
     )
     serve.add_argument(
         "--address", type=socket_path, required=True, metavar="unix:///…", help="its socket"
@@ -213,7 +220,7 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.command == "inspect":
         commands.inspect(root, arguments.image, arguments.platform)
     elif arguments.command == "serve":
-        commands.serve(root, arguments.address, arguments.config)
+        commands.serve(arguments, root)
     elif arguments.command == "gc":
         commands.collect(root, discard_layers=arguments.discard_unpacked_layers)
     else:

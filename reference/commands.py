@@ -45,7 +45,7 @@ class IntoFolder(Snapshots):
 
 def config_of(arguments: argparse.Namespace) -> Config:
     """The puller's settings: those of the configuration file, and over them the command line's."""
-    config = load_config(arguments.config) if arguments.config else Config()
+    config = common_config(arguments)
     given: dict[str, Any] = {
         "progress_timeout": arguments.progress_timeout,
         "timeout": arguments.timeout or None,
@@ -61,6 +61,13 @@ def config_of(arguments: argparse.Namespace) -> Config:
     if arguments.plain_http:
         given["plain_http"] = frozenset({"*"})
     return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def common_config(arguments: argparse.Namespace) -> Config:
+    """The settings of the configuration file, with the quirks that the command line turns on."""
+    config = load_config(arguments.config) if arguments.config else Config()
+    quirks = config.quirks.on(arguments.quirk)
+    return replace(config, compat=arguments.compat or config.compat, quirks=quirks)
 
 
 def pull(arguments: argparse.Namespace, root: Path, password: str) -> None:
@@ -180,14 +187,15 @@ def check(root: Path, *, repair: bool) -> None:
         raise StoreError(f"{len(problems)} problems ({then})")
 
 
-def serve(root: Path, address: Path, settings: Path | None) -> None:
+def serve(arguments: argparse.Namespace, root: Path) -> None:
     """Serve the store over the CRI until interrupted."""
     try:
         from reference import cri
     except ImportError as error:
         raise StoreError(f"{error.name} is missing: pip install 'pullproof[cri]'") from None
-    config = load_config(settings) if settings else Config()
-    cri.serve(Puller(config, root), address, lambda: _result(f"serving unix://{address}"))
+    address: Path = arguments.address
+    puller = Puller(common_config(arguments), root)
+    cri.serve(puller, address, lambda: _result(f"serving unix://{address}"))
 
 
 def remove(root: Path, names: list[str]) -> None:

@@ -7,7 +7,10 @@ and what containerd does that no switch repeats, is in docs/differences.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+from reference.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,13 @@ class Quirks:
     def containerd(cls) -> Quirks:
         """All of them."""
         return cls(**dict.fromkeys(cls.names(), True))
+
+    def on(self, names: Iterable[str]) -> Quirks:
+        """These, and those of the names too. Raises ConfigError for a name that is none."""
+        names = list(names)
+        if unknown := [name for name in names if name not in self.names()]:
+            raise ConfigError(f"no quirk is called {unknown[0]!r}: {', '.join(self.names())}")
+        return replace(self, **dict.fromkeys(names, True))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -5,6 +5,9 @@ or ``[plugins."io.containerd.cri.v1.images"]`` (2.x), as containerd's ``docs/cri
 ``internal/cri/config`` have them. Everything else in the file belongs to other parts of containerd
 and is passed over. In ``registry`` an unknown key is an error: a mirror that was
 meant and isn't used is worse than a file that is refused.
+
+One table is not containerd's, which passes it over in turn: ``[refpull]``, with ``compat`` and
+``quirks`` (a list of names; see `reference.compat`).
 """
 
 from __future__ import annotations
@@ -42,7 +45,15 @@ def load_config(path: Path, defaults: Config | None = None) -> Config:
     for name in PLUGINS:
         if name in plugins.table:
             config = with_plugin(config, plugins.section(name))
-    return config
+    return with_quirks(config, top.section("refpull").only("compat", "quirks"))
+
+
+def with_quirks(config: Config, section: Section) -> Config:
+    """What is to be done as containerd does it."""
+    changes: dict[str, Any] = {"quirks": config.quirks.on(section.texts("quirks"))}
+    if "compat" in section.table:
+        changes["compat"] = section.text("compat")
+    return replace(config, **changes)
 
 
 def with_plugin(config: Config, plugin: Section) -> Config:

@@ -51,7 +51,7 @@ def test_shipped_profiles(name: str) -> None:
 
 def test_all_of_them_are_there() -> None:
     assert set(shipped()) == {
-        *("reference", "reference-cri", "skopeo", "crane"),
+        *("reference", "reference-cri", "reference-compat", "skopeo", "crane"),
         *(f"containerd-{v}-{by}" for v in ("1.6", "1.7", "2") for by in ("cri", "ctr")),
     }
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fakeregistry import Registries, Registry, an_image, basic
-from reference.cli import main
+from reference.cli import main, parser
+from reference.commands import common_config
+from reference.compat import Quirks
 from reference.config import AuthConfig, Config, RegistryConfig, TLSConfig
 from reference.errors import ConfigError
 from reference.settings import load_config
@@ -151,3 +154,50 @@ def test_the_command_line_takes_a_file(
     asked = main([*pull, "--platform", "linux/amd64", "--config", str(path), image.reference])
     assert asked == 0
     assert password not in capsys.readouterr().err
+
+
+# Quirks.
+
+
+def test_quirks_are_read(tmp_path: Path) -> None:
+    config = read(tmp_path, '[refpull]\nquirks = ["unlimited_downloads"]')
+    assert config.quirks == Quirks(unlimited_downloads=True)
+    assert config.compat is None
+
+
+def test_compat_is_read_and_means_all_quirks(tmp_path: Path) -> None:
+    assert read(tmp_path, '[refpull]\ncompat = "containerd"').quirks == Quirks.containerd()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('quirks = ["no_such"]', "no quirk is called 'no_such': "),
+        ('compat = "docker"', 'compat must be "containerd" or absent'),
+        ("quirk = true", "quirk is unknown: there are compat, quirks"),
+    ],
+)
+def test_wrong_quirks_are_refused(tmp_path: Path, table: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read(tmp_path, f"[refpull]\n{table}")
+
+
+def test_the_command_line_adds_quirks_to_those_of_the_file(tmp_path: Path) -> None:
+    first, *others = Quirks.names()
+    (tmp_path / "c.toml").write_text(f'[refpull]\nquirks = ["{first}"]')
+    for command in (["pull", "image"], ["serve", "--address", "/s"]):
+        line = [*command, "--config", str(tmp_path / "c.toml")]
+        arguments = parser().parse_args(line)
+        assert common_config(arguments).quirks == Quirks().on([first])
+        arguments = parser().parse_args([*line, *(f"--quirk={name}" for name in others)])
+        assert common_config(arguments).quirks == Quirks.containerd()
+        assert common_config(parser().parse_args([*line, "--compat=containerd"])) == Config(
+            compat="containerd"
+        )
+
+
+def test_an_unknown_quirk_on_the_command_line_is_used_wrongly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pull", f"--root={tmp_path}", "--quirk", "no_such", "image"]) == 2
+    assert "no quirk is called 'no_such'" in capsys.readouterr().err
