@@ -13,6 +13,7 @@ from pathlib import Path
 
 from conformance import isolation, lock, plan, running, several
 from conformance.case import CaseError, load_cases
+from conformance.compare import differences
 from conformance.contract import HarnessError, NotUsable
 from conformance.ledger import LedgerError
 from conformance.matrix import as_markdown, as_text
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "mutants": _mutants,
         "pullers": several.run_several,
         "matrix": _matrix,
+        "compare": _compare,
     }
     options = parser(commands).parse_args(argv)
     try:
@@ -225,6 +227,13 @@ def _matrix(options: argparse.Namespace) -> int:
     runs = [read(path) for given in options.results for path in results_files(given)]
     print(as_markdown(runs) if options.markdown else as_text(runs))
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """Exit status 1 where something differs, as diff has it."""
+    found = list(differences(read(options.one), read(options.other), requests=options.requests))
+    print("\n".join(found))
+    return running.EXIT_FAILED if len(found) > 1 else running.EXIT_OK
 
 
 def _inside_already() -> bool:

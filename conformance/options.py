@@ -87,7 +87,7 @@ def _level(text: str) -> str:
 
 
 def parser(commands: Commands) -> argparse.ArgumentParser:
-    """The parser; `commands` are run, list, mutants, pullers and matrix."""
+    """The parser; `commands` are run, list, mutants, pullers, matrix and compare."""
     made = _Parser(
         prog="pullproof", description="Judge image pullers against a registry that lies on purpose."
     )
@@ -99,6 +99,7 @@ def parser(commands: Commands) -> argparse.ArgumentParser:
         ("mutants", "prove that the cases can fail", _mutants),
         ("pullers", "judge every shipped puller that is usable here", _pullers),
         ("matrix", "cases by pullers, from results files", _matrix),
+        ("compare", "what one puller does otherwise than another", _compare),
     ):
         command = below.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
         add(command)
@@ -153,6 +154,12 @@ def _matrix(table: argparse.ArgumentParser) -> None:
         *("results",), nargs="+", type=Path, help="results files, or folders that hold some"
     )
     table.add_argument("--markdown", action="store_true", help="for a README or a step summary")
+
+
+def _compare(pair: argparse.ArgumentParser) -> None:
+    pair.add_argument("one", type=Path, help="a results file")
+    pair.add_argument("other", type=Path, help="another, of the same cases")
+    pair.add_argument("--requests", action="store_true", help="what was asked of whom, too")
 
 
 def _selection(command: argparse.ArgumentParser, *, level: bool = True) -> None:
