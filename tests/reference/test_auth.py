@@ -1,6 +1,8 @@
 import base64
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import httpx
@@ -8,9 +10,10 @@ import pytest
 from scripted import HOST, MIRROR, Handler, ScriptedTransport, remote_at
 
 from reference.auth import Credentials, parse_auth
-from reference.config import AuthConfig
+from reference.config import AuthConfig, Config
 from reference.errors import AuthorizationFailed, InvalidAuth
 from reference.hosts import Host
+from reference.tls import TLSOptions
 
 BOB = AuthConfig(username="bob", password="s3cret")
 CHALLENGE = 'Bearer realm="https://auth.test/token?x=1",service="registry",scope="{scope}"'
@@ -35,10 +38,11 @@ def encoded(text: str) -> str:
         ),  # PA-03
         (AuthConfig(identity_token="i", auth=encoded("a:b")), ("", "i")),  # PA-04
         (AuthConfig(auth=encoded("a:b:c")), ("a", "b:c")),  # PA-05
-        (AuthConfig(auth=encoded("a:b\0\0")), ("a", "b")),
+        (AuthConfig(auth=encoded("a:b\0\0")), ("a", "b")),  # Q-08
         (AuthConfig(username="u", password="p", server_address="https://other.test"), ("", "")),
         (AuthConfig(username="u", password="p", server_address="https://r.test:5000"), ("u", "p")),
         (AuthConfig(username="u", password="p", server_address="http://R.test:5000"), ("u", "p")),
+        # PA-09: host and port, in any case.
         (AuthConfig(username="u", password="p", server_address="https://r.test"), ("", "")),
         (AuthConfig(username="u", password="p", server_address="r.test:5000"), ("u", "p")),  # Q-04
         (AuthConfig(password="p"), ("", "")),  # PA-12
@@ -143,7 +147,10 @@ def test_a_challenge_without_scope_still_asks_for_this_repository() -> None:
     registry = Registry()
     registry.challenge = 'Bearer realm="https://auth.test/token"'
     ask(registry)
-    assert registry.token_requests[0].url.params.multi_items() == [("scope", SCOPE)]  # AUTH-13
+    # AUTH-13; no service was named (AUTH-15), and no other repository is of use (AUTH-35).
+    assert registry.token_requests[0].url.params.multi_items() == [("scope", SCOPE)]
+    ask(registry, BOB)
+    assert b"&service=&" in registry.token_requests[1].content
 
 
 def test_a_password_goes_by_post() -> None:
@@ -230,7 +237,7 @@ def test_an_answer_without_a_usable_token_fails(answer: httpx.Response) -> None:
     registry = Registry()
     registry.on_get = lambda request: answer
     with pytest.raises(AuthorizationFailed):
-        ask(registry)  # AUTH-10, AUTH-11
+        ask(registry)  # AUTH-10, AUTH-11, AUTH-33
 
 
 @pytest.mark.parametrize(
@@ -238,6 +245,7 @@ def test_an_answer_without_a_usable_token_fails(answer: httpx.Response) -> None:
     [{"expires_in": "300"}, {"issued_at": "bad"}, {"expires_in": 0}, {"expires_in": 10**400}],
 )
 def test_odd_times_of_a_token_do_no_harm(extra: dict[str, object]) -> None:
+    """AUTH-25, AUTH-26"""
     registry = Registry()
     registry.valid.add("Bearer a")
     registry.on_get = lambda request: httpx.Response(200, json={"token": "a", **extra})
@@ -338,13 +346,16 @@ def test_an_invalid_token_is_replaced_once() -> None:
     assert len(registry.token_requests) == 2  # AUTH-23
 
 
-def test_a_registry_that_is_never_satisfied_ends_in_an_error() -> None:
+@pytest.mark.parametrize("error", ["", ',error="insufficient_scope"'])
+def test_a_registry_that_is_never_satisfied_ends_in_an_error(error: str) -> None:
+    """AUTH-21, AUTH-22"""
     registry = Registry()
+    registry.error = error
     registry.on_get = lambda request: httpx.Response(200, json={"token": "useless"})
     transport = ScriptedTransport(registry)
     with pytest.raises(AuthorizationFailed):
         remote_at(transport).ask(HOST, "GET", "blobs", "x", accept="*/*")
-    assert len(transport.asked) <= 6  # AUTH-21
+    assert len(transport.asked) <= 6
 
 
 def test_threads_share_one_token_request() -> None:
@@ -394,7 +405,42 @@ def test_a_mirror_does_not_see_the_credentials_of_the_registry() -> None:
     registry = Registry()
     ask(registry, BOB, MIRROR)
     assert registry.token_requests[0].method == "GET"
-    assert "authorization" not in registry.token_requests[0].headers  # AUTH-36
+    assert "authorization" not in registry.token_requests[0].headers  # AUTH-36, Q-05
+
+
+def test_where_a_redirect_leads_no_login_is_answered() -> None:
+    """AUTH-34: the credentials are the registry's, and a token would be of no use there."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "registry.test":
+            return httpx.Response(307, headers={"location": "https://storage.test/blob"})
+        challenge = CHALLENGE.format(scope=SCOPE)
+        return httpx.Response(401, headers={"www-authenticate": challenge})
+
+    transport = ScriptedTransport(handler)
+    with pytest.raises(AuthorizationFailed, match=r"storage\.test/blob answered 401"):
+        remote_at(transport, BOB).ask(HOST, "GET", "blobs", "x", accept="*/*")
+    assert [request.url.host for request in transport.asked] == ["registry.test", "storage.test"]
+
+
+@pytest.mark.parametrize("realm", ["registry.test", "auth.test"])
+def test_a_token_service_is_the_registry_or_a_stranger(realm: str) -> None:
+    """Its TLS is the registry's own only there (AUTH-29); configured headers stay (AUTH-31)."""
+    own = TLSOptions((Path("ca"),), ((Path("pair"), None),), skip_verify=True)
+    registry = Registry()
+    registry.challenge = f'Bearer realm="https://{realm}/token"'
+    transport = ScriptedTransport(registry, Config(headers={"X-Key": "k"}))
+    host = replace(HOST, tls=own)
+
+    remote_at(transport).ask(host, "GET", "blobs", "x", accept="*/*").close()
+
+    assert transport.tls_used == [
+        own,
+        own if realm == HOST.authority else TLSOptions(own.ca_files),
+        own,
+    ]
+    assert ["x-key" in request.headers for request in transport.asked] == [True, False, True]
+    assert transport.asked[1].headers["user-agent"].startswith("refpull/")
 
 
 def test_a_mirror_sees_credentials_that_name_it_or_are_its_own() -> None:

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -150,6 +149,7 @@ def test_a_change_takes_effect_with_the_next_pull(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_file_is_an_error_that_says_where(tmp_path: Path, text: str, why: str) -> None:
+    """HOST-20: to go on without it would ask hosts that nobody wanted to be asked."""
     directory = write(tmp_path, text)
     with pytest.raises(HostsConfigError, match=r"hosts\.toml") as caught:
         of(tmp_path)
@@ -161,6 +161,58 @@ def test_a_broken_file_is_an_error_that_says_where(tmp_path: Path, text: str, wh
 def test_unknown_keys_are_ignored(tmp_path: Path) -> None:
     write(tmp_path, 'future = 1\n[host."https://m.test"]\nfuture = {a = 1}\n')
     assert bases(of(tmp_path))[0] == "https://m.test/v2"  # HOST-22
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        # What stands behind a table's head is the table's, which has no `server` (HOST-23).
+        ('[host."https://m.test"]\nserver = "https://s.test"', ["m.test", NAMESPACE]),
+        ('host = {"https://m.test" = {}}', ["m.test", NAMESPACE]),  # HOST-25
+        (
+            '[host."https://a.test"]\n[host."b.test"]\n[host."https://a.test".header]\nx = "1"',
+            ["a.test", "b.test", NAMESPACE],
+        ),  # HOST-26
+        ('[host."httpbin.test:5000"]', ["httpbin.test:5000", NAMESPACE]),  # HOST-27
+    ],
+)
+def test_tables_are_what_toml_says(tmp_path: Path, text: str, found: list[str]) -> None:
+    write(tmp_path, text)
+    assert [host.authority for host in of(tmp_path)] == found
+
+
+@pytest.mark.parametrize(
+    ("listed", "capabilities"),
+    [
+        ("[]", {"pull", "resolve", "push"}),
+        ('["Pull", "RESOLVE"]', {"pull", "resolve"}),
+        ('["pull", "referrers"]', {"pull", "referrers"}),
+    ],
+)
+def test_capabilities(tmp_path: Path, listed: str, capabilities: set[str]) -> None:
+    """HOST-29"""
+    write(tmp_path, f'server = "https://s.test"\ncapabilities = {listed}')
+    assert of(tmp_path)[0].capabilities == capabilities
+
+
+def test_without_server_the_files_own_keys_leave_the_registry_capable(tmp_path: Path) -> None:
+    """HOST-33: TLS counts, because nothing else could say it."""
+    write(tmp_path, 'capabilities = ["push"]\nskip_verify = true\n')
+    (host,) = of(tmp_path)
+    assert host.capabilities == {"pull", "resolve", "push"}
+    assert host.tls == TLSOptions(skip_verify=True)
+
+
+def test_credentials_of_a_host_in_a_tree_are_those_of_the_table(
+    tmp_path: Path, pair: tuple[Path, Path, Path]
+) -> None:
+    """Q-20: by the host that is asked; the table's TLS isn't used beside a tree."""
+    auth = AuthConfig(username="u", password="p")
+    write(tmp_path, '[host."https://m.test"]')
+    configs = {"m.test": RegistryConfig(auth=auth, tls=TLSConfig(ca_file=pair[0]))}
+    mirror, own = of(tmp_path, configs=configs)
+    assert (mirror.auth, mirror.tls) == (auth, TLSOptions())
+    assert own.auth is None
 
 
 def test_tls_headers_and_timeouts_are_a_hosts_own(
@@ -186,7 +238,7 @@ def test_tls_headers_and_timeouts_are_a_hosts_own(
     assert mirror.tls == TLSOptions((directory / "../ca.pem",), ((pair[1], pair[2]),))  # TLS-13
     assert mirror.dial_timeout == 90.5
     assert mirror.headers == {"x-one": ("1",), "x-two": ("a", "b")}
-    assert lax.tls == TLSOptions(skip_verify=True)
+    assert lax.tls == TLSOptions(skip_verify=True)  # TLS-12
     assert own.tls == TLSOptions()
     assert own.headers == {}  # HOST-34
 
@@ -209,7 +261,7 @@ def test_certificates_that_cannot_be_loaded_are_errors_before_any_request(
         of(tmp_path)  # TLS-15
     (tmp_path / "registry.test_5000_" / "missing.pem").write_text("nothing")
     with pytest.raises(ConfigError, match="not usable as PEM"):
-        of(tmp_path)  # TLS-05
+        of(tmp_path)  # TLS-05, Q-10
 
 
 def test_the_certs_d_layout(tmp_path: Path, pair: tuple[Path, Path, Path]) -> None:
@@ -227,12 +279,13 @@ def test_the_certs_d_layout(tmp_path: Path, pair: tuple[Path, Path, Path]) -> No
     )  # TLS-16
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
-def test_a_root_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0)
-    with pytest.raises(HostsConfigError, match="Permission denied"):
-        of(closed)  # HOST-16
+def test_a_root_that_cannot_be_looked_into_is_an_error(tmp_path: Path) -> None:
+    """HOST-16, Q-18: a later root that has the host is no way out."""
+    loop, good = tmp_path / "loop", tmp_path / "good"
+    loop.symlink_to(loop)
+    write(good, 'server = "https://s.test"')
+    with pytest.raises(HostsConfigError, match="Too many levels of symbolic links"):
+        Hosts(Config(config_path=(loop, good))).of(NAMESPACE)
 
 
 # mirrors and configs
@@ -243,15 +296,18 @@ def test_mirrors_come_first_and_the_registry_last() -> None:
     hosts = Hosts(config).of("a.test")
     assert bases(hosts) == ["https://m1.test/v2", "https://m2.test/root", "https://a.test/v2"]
     assert [host.origin for host in hosts] == [False, False, True]  # HOST-01, HOST-07
+    assert Hosts(config).for_tags(hosts) == hosts  # HOST-08
 
 
 def test_the_wildcard_counts_where_no_exact_entry_is() -> None:
     config = Config(mirrors={"*": ["https://all.test"], "a.test": []})
     assert bases(Hosts(config).of("a.test")) == ["https://a.test/v2"]  # HOST-02
-    assert bases(Hosts(config).of("b.test")) == ["https://all.test/v2", "https://b.test/v2"]
+    for namespace, own in (("b.test", "b.test"), ("docker.io", "registry-1.docker.io")):  # HOST-03
+        assert bases(Hosts(config).of(namespace)) == ["https://all.test/v2", f"https://{own}/v2"]
 
 
 def test_the_registry_is_not_added_twice() -> None:
+    """HOST-04, HOST-05"""
     config = Config(
         mirrors={
             "a.test": ["http://a.test", "https://m.test"],
@@ -292,7 +348,18 @@ def test_settings_are_those_of_the_endpoint(pair: tuple[Path, Path, Path]) -> No
 )
 def test_half_a_tls_configuration_is_refused(tls: TLSConfig, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
-        Hosts(Config(configs={"a.test": RegistryConfig(tls=tls)})).of("a.test")  # TLS-06, TLS-07
+        Hosts(Config(configs={"a.test": RegistryConfig(tls=tls)})).of(
+            "a.test"
+        )  # TLS-04, TLS-06, TLS-07
+
+
+def test_tls_of_an_endpoint_without_tls_is_no_matter() -> None:
+    """TLS-10: http stays http, and what isn't used isn't read."""
+    tls = TLSConfig(ca_file=Path("/nowhere/ca"))
+    endpoint = Config(
+        mirrors={"a.test": ["http://m.test"]}, configs={"m.test": RegistryConfig(tls=tls)}
+    )
+    assert bases(Hosts(endpoint).of("a.test")) == ["http://m.test/v2", "https://a.test/v2"]
 
 
 def test_an_endpoint_that_cannot_be_parsed_is_an_error() -> None:
@@ -317,6 +384,7 @@ def test_the_default_scheme(namespace: str, base: str) -> None:
 
 
 def test_plain_http_and_tls_settings_decide_the_scheme(pair: tuple[Path, Path, Path]) -> None:
+    """TLS-20: one scheme, settled before anybody is asked."""
     assert Hosts(Config(plain_http=frozenset({"a.test"}))).of("a.test")[0].scheme == "http"
     assert Hosts(Config(plain_http=frozenset({"*"}))).of("b.test")[0].scheme == "http"
     tls = TLSConfig(ca_file=pair[0])
@@ -350,6 +418,8 @@ def test_a_mirror_is_told_whose_image_is_meant() -> None:
     assert mirror.url("app", "blobs", "sha256:0", "a.test:1") == (
         "http://m.test/root/app/blobs/sha256:0?ns=a.test%3A1"
     )  # HOST-12
+    deep = own.url("a/b/c", "manifests", "sha256:0", "a.test:1")
+    assert deep == "https://a.test:1/v2/a/b/c/manifests/sha256:0"  # MAN-29
     hub = Host("https", "registry-1.docker.io")
     assert "ns=" not in hub.url("library/x", "manifests", "1", "docker.io")
 
@@ -368,7 +438,7 @@ def test_no_host_with_the_capability_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HostsConfigError, match="no resolve hosts"):
         hosts.for_tags(hosts.of(NAMESPACE))
     with pytest.raises(HostsConfigError, match="no pull hosts"):
-        hosts.for_content(hosts.of(NAMESPACE))  # HOST-31, HOST-32
+        hosts.for_content(hosts.of(NAMESPACE))  # HOST-31, HOST-32, Q-29
 
 
 @pytest.mark.parametrize(
