@@ -52,6 +52,7 @@ def test_an_address_family_the_kernel_lacks_is_passed_over(monkeypatch: pytest.M
 def test_an_address_that_swallows_packets_leaves_time_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """NET-22: one after the other, whatever the family; together they take one time limit."""
     limits = []
 
     class Swallowed(Sockets):

@@ -145,6 +145,22 @@ def test_an_endless_body_is_left_soon_after_its_size(tmp_path: Path) -> None:
     assert sent <= 3000  # BLOB-04
 
 
+def test_a_length_that_is_not_the_contents_is_refused_unread(tmp_path: Path) -> None:
+    """BLOB-40: or a held connection would have to run into the timeout first."""
+    length = {"content-length": str(len(DATA) + 1)}
+    never = Broken(b"", AssertionError("nobody should read this"))
+    with pytest.raises(SizeMismatch, match=f"promises {len(DATA) + 1}"):
+        fetch(tmp_path, lambda request: httpx.Response(200, headers=length, stream=never))
+
+
+def test_a_blob_without_bytes_is_one(tmp_path: Path) -> None:
+    """BLOB-29"""
+    empty = Descriptor.of(OCI_LAYER, b"")
+    fetcher = fetcher_at(ScriptedTransport(in_turn(whole(b""))), tmp_path)
+    fetcher.fetch(empty)
+    assert fetcher.store.read(empty.digest) == b""
+
+
 # Resuming
 
 
@@ -167,6 +183,8 @@ def test_a_connection_that_just_ends_is_continued(tmp_path: Path) -> None:
 def test_an_ignored_range_is_skipped_over(tmp_path: Path) -> None:
     transport = fetch(tmp_path, in_turn(cut(100), whole()))
     assert ranges(transport) == [None, "bytes=100-"]  # BLOB-07
+    # Of a 200 the range that it names doesn't count (BLOB-09).
+    fetch(tmp_path / "b", in_turn(cut(100), whole(**{"content-range": "bytes 5-1023/1024"})))
 
 
 @pytest.mark.parametrize(
@@ -200,6 +218,26 @@ def test_a_refused_range_means_the_whole_once_more(tmp_path: Path, code: int) ->
             tmp_path / "again",
             in_turn(cut(100), httpx.Response(400), cut(100), httpx.Response(400)),
         )
+
+
+def test_a_resume_that_finds_the_registry_busy_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference.progress.Cancellation.wait", lambda self, seconds: None)
+    transport = ScriptedTransport(in_turn(cut(100), httpx.Response(503), part(100)))
+    fetcher_at(transport, tmp_path).fetch(LAYER)
+    assert ranges(transport) == [None, "bytes=100-", "bytes=100-"]  # BLOB-11
+
+
+def test_each_resume_is_redirected_anew(tmp_path: Path) -> None:
+    """BLOB-21: a signed URL may have run out in the meantime."""
+    away = [httpx.Response(307, headers={"location": f"https://cdn.test/{n}"}) for n in (1, 2)]
+    transport = fetch(tmp_path, in_turn(away[0], cut(100), away[1], part(100)))
+    assert [str(request.url) for request in transport.asked] == [
+        *(BLOB, "https://cdn.test/1"),
+        *(BLOB, "https://cdn.test/2"),
+    ]
+    assert ranges(transport)[2:] == ["bytes=100-", "bytes=100-"]
 
 
 def test_a_smaller_part_than_the_rest_is_progress(tmp_path: Path) -> None:
@@ -300,6 +338,13 @@ def test_what_one_host_gets_wrong_the_next_may_have(
     assert [request.url.host for request in transport.asked] == ["mirror.test", "registry.test"]
 
 
+def test_where_storage_refuses_its_signed_url_the_next_host_is_asked(tmp_path: Path) -> None:
+    away = httpx.Response(307, headers={"location": "https://cdn.test/x?sig=old"})
+    transport = fetch(tmp_path, in_turn(away, httpx.Response(403), whole()), hosts=(MIRROR, HOST))
+    hosts = [request.url.host for request in transport.asked]
+    assert hosts == ["mirror.test", "cdn.test", "registry.test"]  # BLOB-22
+
+
 def test_the_next_host_goes_on_where_the_first_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +402,7 @@ def test_a_foreign_layer_comes_from_its_url_where_no_host_has_it(tmp_path: Path)
     )
     fetcher_at(transport, tmp_path).fetch(foreign(*urls))
     assert [str(request.url) for request in transport.asked] == [BLOB, *urls[1:]]  # BLOB-34
+    assert transport.reporter.status() == (0, len(DATA))  # PROG-18
     assert "x-key" in transport.asked[0].headers
     assert "x-key" not in transport.asked[1].headers  # BLOB-32
 
@@ -377,6 +423,7 @@ def test_urls_of_other_content_are_not_asked(tmp_path: Path) -> None:
 
 
 def test_the_size_of_a_blob_is_asked_for_where_nobody_said_it(tmp_path: Path) -> None:
+    """S1-15"""
     transport = ScriptedTransport(
         in_turn(
             httpx.Response(404),
@@ -389,6 +436,12 @@ def test_the_size_of_a_blob_is_asked_for_where_nobody_said_it(tmp_path: Path) ->
         fetcher_at(
             ScriptedTransport(lambda request: httpx.Response(200, stream=Broken(b""))), tmp_path
         ).describe(OCI_LAYER, LAYER.digest)
+
+
+def test_a_signed_manifest_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
+    transport = ScriptedTransport(in_turn(whole()), Config(max_manifest_size=len(DATA) - 1))
+    with pytest.raises(BodyError, match="more than 1023 bytes"):
+        fetcher_at(transport, tmp_path).signed(LAYER)  # S1-08
 
 
 @pytest.mark.parametrize("label", ["gzip", "x-gzip", "br"])

@@ -72,6 +72,7 @@ def test_what_is_no_name_is_refused_in_one_line(text: str) -> None:
 
 
 def test_the_parts_of_a_name() -> None:
+    """REF-17: a parsed name always has a host and something to ask for; nobody parses it again."""
     name = Names().parse("registry.test:5000/app/web:v1")
 
     assert (name.domain, name.path, name.tag, name.digest) == (

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from reference.descriptors import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
@@ -77,6 +79,9 @@ def test_required_os_features_are_respected() -> None:
 
     matcher = PlatformMatcher(Platform.parse("linux/amd64"))
     assert matcher.candidates([special, plain]) == [plain]  # IDX-14
+    document = {"os": "linux", "architecture": "amd64", "os.version": "10.0.1"}
+    versioned = replace(plain, platform=document)
+    assert matcher.candidates([versioned, plain]) == [versioned, plain]  # IDX-13
 
 
 def test_one_word_is_an_os_or_an_architecture_of_this_machine() -> None:

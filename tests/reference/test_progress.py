@@ -4,7 +4,7 @@ import time
 import pytest
 
 from reference.config import Config
-from reference.errors import Cancelled, ProgressTimeout, PullError
+from reference.errors import Cancelled, ConfigError, ProgressTimeout, PullError
 from reference.progress import Cancellation, ProgressReporter
 
 
@@ -26,7 +26,18 @@ def test_the_interval_is_half_a_short_timeout_but_not_below_the_floor(
 
 
 def test_without_a_floor_half_of_the_timeout_counts() -> None:
+    """Q-13: the floor is a setting."""
     assert reporter(timeout=1, floor=0).interval() == 0.5
+
+
+def test_five_minutes_are_waited_where_nobody_says_how_long() -> None:
+    assert Config().progress_timeout == 300  # PROG-22
+
+
+@pytest.mark.parametrize("timeout", [-1.0, float("nan"), float("inf")])
+def test_no_timeout_is_negative_or_endless(timeout: float) -> None:
+    with pytest.raises(ConfigError, match="progress_timeout must be 0 to"):
+        Config(progress_timeout=timeout)  # PROG-21, Q-15
 
 
 def test_active_requests_without_bytes_stand_still_after_more_than_the_timeout() -> None:
@@ -55,11 +66,12 @@ def test_time_without_a_request_never_counts() -> None:
 
 
 def test_a_request_is_not_charged_for_the_time_before_it() -> None:
+    """PROG-14, Q-14"""
     watch = reporter(timeout=10)
     assert not watch.look(100.0)
     watch.begin()  # at 109, say
     assert not watch.look(110.0)
-    assert not watch.look(120.0)  # PROG-14
+    assert not watch.look(120.0)
     assert watch.look(120.1)
 
 

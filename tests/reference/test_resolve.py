@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -67,7 +67,7 @@ def test_a_tag_is_resolved_by_head() -> None:
     [
         lambda: head(docker_content_digest=None),
         lambda: head(length=None),
-        lambda: head(length=0),
+        lambda: head(length=0),  # MAN-23
         lambda: httpx.Response(405),  # MAN-04
     ],
 )
@@ -87,6 +87,20 @@ def test_the_header_does_not_matter_for_a_pull_by_digest() -> None:
     resolved, transport = resolve(lambda request: head(), name=f"registry.test/app/web@{other}")
     assert transport.lines == [f"HEAD https://registry.test/v2/app/web/manifests/{other}"]
     assert resolved.descriptor.digest == other  # MAN-09
+
+
+@pytest.mark.parametrize("code", [403, 404, 503])
+def test_a_refused_head_is_the_end_of_it(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks among the blobs (MAN-10, MAN-11), or by GET for an error's text (NET-19)."""
+    monkeypatch.setattr("reference.progress.Cancellation.wait", lambda self, seconds: None)
+    transport = ScriptedTransport(lambda request: httpx.Response(code))
+    name = f"registry.test/app/web@{DIGEST}"
+    with pytest.raises(PullError, match=f"manifest {DIGEST} of registry.test/app/web: "):  # MISC-08
+        Resolver(transport.config, remote_at(transport, name=name)).resolve(
+            Names().parse(name), (HOST,)
+        )
+    assert set(transport.lines) == {f"HEAD https://registry.test/v2/app/web/manifests/{DIGEST}"}
+    assert len(transport.lines) == (4 if code == 503 else 1)
 
 
 def test_a_digest_header_that_is_none_is_an_error() -> None:
@@ -215,6 +229,38 @@ def test_a_connection_that_ends_without_an_answer_is_tried_again() -> None:
     assert len(resolve(handler)[1].asked) == 2  # NET-06
 
 
+def test_where_another_host_is_left_nothing_is_tried_again() -> None:
+    """NET-07"""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "mirror.test":
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+        return head()
+
+    asked = resolve(handler, MIRROR, HOST)[1].asked
+    assert [request.url.host for request in asked] == ["mirror.test", "registry.test"]
+
+
+def test_answers_that_are_not_wanted_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NET-11: large bodies unread, so that no connection waits for them."""
+    monkeypatch.setattr("reference.progress.Cancellation.wait", lambda self, seconds: None)
+    closed: list[int] = []
+
+    class Large(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            raise AssertionError("nobody wants it")
+
+        def close(self) -> None:
+            closed.append(1)
+
+    length = {"content-length": str(10**9)}
+    answers = iter([httpx.Response(429, headers=length, stream=Large()) for _ in range(3)])
+    transport = ScriptedTransport(lambda request: next(answers, None) or httpx.Response(200))
+    remote_at(transport).ask(HOST, "GET", "blobs", "x", accept="*/*").close()
+    assert len(closed) == 3
+    assert transport.reporter.status()[0] == 0
+
+
 # Errors
 
 
@@ -279,5 +325,5 @@ def test_configured_headers_go_to_the_registry(tmp_path: object) -> None:
     _, transport = resolve(lambda request: head(), host, config=config)
     headers = transport.asked[0].headers
     assert (headers.get_list("x-all"), headers["x-own"]) == (["1", "2"], "3")  # NET-01
-    assert headers["accept"] != "mine"
+    assert headers["accept"] != "mine"  # NET-02
     assert json.dumps(dict(headers)).count("accept") == 2  # and accept-encoding

@@ -265,6 +265,8 @@ def test_no_proxy(entry: str, host: str, port: int | None, direct: bool) -> None
 
 # Real sockets
 
+CLIENT_HELLO = b"\x16"
+
 
 @contextmanager
 def server(play: Callable[[socket.socket], None]) -> Iterator[int]:
@@ -326,7 +328,7 @@ def test_a_connection_serves_several_requests() -> None:
         for _ in range(3):
             with transport.send(Ask("GET", f"http://127.0.0.1:{port}/")) as answer:
                 assert answer.read(10) == b"ok"
-    assert len(connections) == 1
+    assert len(connections) == 1  # Q-24
 
 
 @pytest.mark.parametrize(
@@ -380,12 +382,32 @@ def test_cancelling_unblocks_a_stalled_handshake() -> None:
 
 
 def test_a_handshake_has_its_own_time_limit() -> None:
+    """TLS-18; no try in the clear follows it (TLS-22)."""
     config = Config(tls_handshake_timeout=0.05)
-    with server(lambda connection: connection.recv(1) and connection.recv(65536) and None) as port:
-        with real(config) as transport, pytest.raises(TransportError, match="no TLS handshake"):
+    began: list[bytes] = []
+
+    def play(connection: socket.socket) -> None:
+        began.append(connection.recv(65536)[:1])
+        connection.recv(65536)
+
+    with server(play) as port, real(config) as transport:
+        with pytest.raises(TransportError, match="no TLS handshake"):
             transport.send(
                 Ask("GET", f"https://127.0.0.1:{port}/", tls=TLSOptions(skip_verify=True))
             )
+    assert began == [CLIENT_HELLO]
+
+
+def test_the_time_limits_are_those_of_containerd() -> None:
+    """NET-04, HOST-35: in seconds; for the answer to begin since containerd 2 only (Q-27)."""
+    config = Config()
+    limits = config.connect_timeout, config.tls_handshake_timeout, config.response_header_timeout
+    assert (limits, config.timeout) == ((30, 10, 30), None)
+    transport = ScriptedTransport(lambda request: httpx.Response(200))
+    for ask in (ASK, replace(ASK, dial_timeout=1.5)):
+        transport.send(ask).close()
+    asked = [request.extensions["timeout"]["connect"] for request in transport.asked]
+    assert asked == [30, 1.5]
 
 
 def test_an_answer_has_a_time_to_begin_and_its_body_has_not() -> None:
@@ -484,7 +506,7 @@ def test_a_server_is_verified_against_its_ca(ca: trustme.CA, tmp_path: Path) -> 
         assert get(transport, port, TLSOptions(skip_verify=True)) == b"ok"  # TLS-08
         for tls in (TLSOptions((other,)), TLSOptions()):
             with pytest.raises(TLSError, match=r"issuer|self-signed|self signed"):
-                get(transport, port, tls)  # TLS-01
+                get(transport, port, tls)  # TLS-01; on this machine too (TLS-11, Q-03)
 
 
 def test_the_name_has_to_be_right(ca: trustme.CA, tmp_path: Path) -> None:
@@ -519,9 +541,19 @@ def test_a_client_certificate_is_shown_where_it_is_configured(
 
 
 def test_plain_http_on_an_https_port_is_not_accepted() -> None:
-    with server(answering(b"HTTP/1.1 200 OK\r\n\r\n")) as port, real() as transport:
-        with pytest.raises(TLSError):
-            get(transport, port, TLSOptions(skip_verify=True))  # TLS-19
+    """TLS-19; nor remembered as what that host speaks (TLS-21)."""
+    began: list[bytes] = []
+
+    def play(connection: socket.socket) -> None:
+        began.append(connection.recv(65536)[:1])
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        connection.recv(65536)
+
+    with server(play) as port, real() as transport:
+        for _ in range(2):
+            with pytest.raises(TLSError):
+                get(transport, port, TLSOptions(skip_verify=True))
+    assert began == [CLIENT_HELLO] * 2
 
 
 # A proxy on the way
