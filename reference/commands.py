@@ -13,7 +13,7 @@ from typing import Any
 
 from reference.config import AuthConfig, Config, Request, TLSConfig
 from reference.descriptors import Descriptor, is_digest
-from reference.errors import PullError, StoreError
+from reference.errors import StoreError
 from reference.images import ImageStore
 from reference.manifests import ImageConfig, Manifest
 from reference.output import check_free, fresh_directory
@@ -111,7 +111,7 @@ def write_layout(puller: Puller, pulled: Pulled, output: Path) -> None:
     manifest = puller.manifests().read(body, pulled.manifest)
     if not isinstance(manifest, Manifest):
         raise StoreError(f"{pulled.manifest.digest} is not the manifest of an image")
-    content = (manifest.config, *manifest.layers)
+    content = manifest.content
     puller.layout(puller.content).write(pulled.manifest, content, output, pulled.name)
 
 
@@ -120,15 +120,12 @@ def images(root: Path) -> None:
     if not root.is_dir():
         return
     puller = Puller(Config(), root)
+    ids = {each.name: key for key, image in puller.held().items() for each in image.records}
     rows = [("NAME", "IMAGE ID", "DIGEST")]
     for image in puller.records.list():
-        if is_digest(image.name):
-            continue
-        try:
-            image_id = puller.here(image.name, None).manifest.config.digest
-        except PullError:
-            image_id = "-"  # another platform's image, or content that was removed
-        rows.append((image.name, image_id[:19], image.target.digest[:19]))
+        if not is_digest(image.name):
+            image_id = ids.get(image.name, "-")  # another platform's, or its content was removed
+            rows.append((image.name, image_id[:19], image.target.digest[:19]))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for name, image_id, digest in rows:
         _result(f"{name:{widths[0]}}  {image_id:{widths[1]}}  {digest}")

@@ -44,9 +44,10 @@ from reference.errors import (
     StoreError,
     TransportError,
 )
-from reference.images import Image
+from reference.images import PINNED
 from reference.leases import InUseError, at_once
-from reference.local import Found
+from reference.local import Found, Held
+from reference.manifests import ImageConfig
 from reference.progress import Cancellation
 from reference.pull import Puller
 from reference.snapshots import chain_id
@@ -111,14 +112,12 @@ class ImageService:
     def ImageStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """The image with that name or id; an empty answer where there is none."""
         answer = message("ImageStatusResponse")()
-        stored = self.stored(request.image.image)
-        if stored is None:
+        image = self.held(request.image.image)
+        if image is None:
             return answer
-        answer.image.CopyFrom(self.image(stored.manifest.config.digest))
+        answer.image.CopyFrom(self.described(image))
         if request.verbose:
-            config = self.puller.manifests().config(
-                self.puller.read(stored.manifest.config), stored.manifest
-            )
+            config = self.config(image.found)
             info = {"chainID": chain_id(config.diff_ids), "imageSpec": dict(config.platform)}
             answer.info["info"] = json.dumps(info)
         return answer
@@ -127,22 +126,16 @@ class ImageService:
         """Every image, or the one that the filter names."""
         answer = message("ListImagesResponse")()
         wanted = request.filter.image.image
-        if wanted:
-            stored = self.stored(wanted)
-            ids = [stored.manifest.config.digest] if stored else []
-        else:
-            ids = sorted({image_id for image_id, _ in self.all()})
-        answer.images.extend(self.image(image_id) for image_id in ids)
+        images = [self.held(wanted)] if wanted else self.puller.held().values()
+        answer.images.extend(self.described(image) for image in images if image)
         return answer
 
     def RemoveImage(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Forget every name of the image; that there is none is no error."""
-        stored = self.stored(request.image.image)
-        if stored is not None:
-            image_id = stored.manifest.config.digest
-            for each, record in self.all():
-                if each == image_id:
-                    self.puller.records.remove(record.name)
+        image = self.held(request.image.image)
+        if image is not None:
+            for record in image.records:
+                self.puller.records.remove(record.name)
             with contextlib.suppress(InUseError):  # then a later collection frees the disk
                 self.puller.collect(at_once)
         return message("RemoveImageResponse")()
@@ -162,36 +155,35 @@ class ImageService:
 
     # What is here.
 
-    def stored(self, name: str) -> Found | None:
+    def held(self, name: str) -> Held | None:
         """The image that a name or an id means, if it is here."""
         if not name:
             raise InvalidReference("no image is named")
         try:
-            return self.puller.here(name, None)
+            found = self.puller.here(name, None)
         except StoreError:
             return None
+        return self.puller.held().get(found.manifest.config.digest)
 
-    def all(self) -> Iterable[tuple[str, Image]]:
-        """Each record with the id of its image; records without content are passed over."""
-        for record in self.puller.records.list():
-            with contextlib.suppress(PullError):
-                yield self.puller.here(record.name, None).manifest.config.digest, record
+    def config(self, found: Found) -> ImageConfig:
+        """The config of an image."""
+        manifest = found.manifest
+        return self.puller.manifests().config(self.puller.read(manifest.config), manifest)
 
-    def image(self, image_id: str) -> Any:
-        """The image as the CRI describes it."""
-        names = [record.name for each, record in self.all() if each == image_id]
-        found = self.puller.here(names[0], None)
-        config = self.puller.manifests().config(
-            self.puller.read(found.manifest.config), found.manifest
-        )
+    def described(self, image: Held) -> Any:
+        """The image as the CRI describes it (IMG-17)."""
+        found = image.found
+        names = [record.name for record in image.records]
+        config = self.config(found)
         described = message("Image")(
-            id=image_id,
+            id=found.manifest.config.digest,
             repo_tags=[name for name in names if "@" not in name and not is_digest(name)],
             repo_digests=[name for name in names if "@" in name],
             size=sum(
                 each.size
                 for each in (found.descriptor, found.manifest.config, *found.manifest.layers)
             ),
+            pinned=any(PINNED.items() <= record.labels.items() for record in image.records),
         )
         user = config.platform.get("config", {}).get("User", "").partition(":")[0]
         if user.isascii() and user.isdigit():

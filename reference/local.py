@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from reference.check import Checker, Problem
 from reference.collect import Collected, Collector
+from reference.compat import with_quirks
 from reference.config import Config
 from reference.descriptors import Descriptor
-from reference.errors import ConfigError, ManifestError, StoreError
-from reference.images import Image, ImageStore
+from reference.errors import ConfigError, ManifestError, PullError, StoreError
+from reference.images import MANAGED, Image, ImageStore
 from reference.layers import LayerApplier
 from reference.layout import LayoutWriter
 from reference.leases import Leases
@@ -36,6 +39,14 @@ class Found:
     manifest: Manifest
 
 
+@dataclass(frozen=True)
+class Held:
+    """An image that is here, and every record that means it."""
+
+    found: Found
+    records: list[Image] = field(default_factory=list)
+
+
 class Local:
     """The store, the unpacked images and the records of one root folder."""
 
@@ -55,6 +66,8 @@ class Local:
     def __init__(self, config: Config, root: Path) -> None:
         self.config = config
         self.root = root
+        for part in ("manifests", "platforms", "store", "layers", "images"):
+            setattr(self, part, with_quirks(getattr(self, part), config.quirks))
         self.content = self.store(root)
         self.records = self.images(root)
         self.snapshotters: dict[str, Snapshots] = {
@@ -86,6 +99,28 @@ class Local:
         """Remove a record; its content stays until it is collected. False when there was none."""
         image = self.status(reference)
         return image is not None and self.records.remove(image.name)
+
+    def held(self) -> dict[str, Held]:
+        """The images for this machine that are here, by id; each document is read once.
+
+        Records whose content was removed behind our back, or is another platform's, have no part.
+        """
+        matcher = self.platforms(self.platform(None))
+        find = cache(lambda target: self.find(target, matcher, self.read))
+        images: dict[str, Held] = {}
+        for record in self.records.list():
+            with suppress(PullError):
+                found = find(record.target)
+                image = images.setdefault(found.manifest.config.digest, Held(found))
+                image.records.append(record)
+        return images
+
+    def reload(self) -> None:
+        """Manage the images that somebody else recorded: an id, and the label (IMG-11)."""
+        for image_id, image in self.held().items():
+            for record in image.records:
+                if not MANAGED.items() <= record.labels.items():
+                    self.records.put_all((image_id, record.name), record.target)
 
     def collect(self, wait: Callable[[float], object] | None = None) -> Collected:
         """Remove what no record leads to, as soon as no pull is under way."""
@@ -119,8 +154,8 @@ class Local:
     ) -> Path:
         """Write the image for one platform as an OCI image layout into a new or empty folder."""
         found = self.here(reference, platform)
-        content = (found.manifest.config, *found.manifest.layers)
-        self.layout(self.content).write(found.descriptor, content, directory, self.name(reference))
+        layout = self.layout(self.content)
+        layout.write(found.descriptor, found.manifest.content, directory, self.name(reference))
         return directory
 
     def platform(self, text: str | None) -> Platform:

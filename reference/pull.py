@@ -29,6 +29,7 @@ from reference.downloads import Downloads
 from reference.errors import Cancelled, ConfigError, NoMatchingPlatform, PromiseMismatch
 from reference.fetch import Fetcher
 from reference.hosts import Host, Hosts
+from reference.images import MANAGED, PINNED
 from reference.leases import InUseError, at_once
 from reference.local import Found, Local
 from reference.manifests import ImageConfig, Manifest
@@ -245,7 +246,9 @@ class Puller(Local):
         image_id = found.manifest.config.digest
         repo_tag = str(name) if name.tag else ""
         repo_digest = self.repo_digest(name, found.target, schema1=schema1)
-        self.records.put_all(filter(None, (image_id, repo_tag, repo_digest)), found.target)
+        labels = {**MANAGED, **(PINNED if str(name) in self.config.pinned_images else {})}
+        names = filter(None, (image_id, repo_tag, repo_digest))
+        self.records.put_all(names, found.target, labels, anew=str(name))
         return Pulled(
             name=str(name),
             image_id=image_id,

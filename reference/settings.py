@@ -76,6 +76,8 @@ def with_plugin(config: Config, plugin: Section) -> Config:
     }
     if plugin.section("image_decryption").text("key_model", NODE) != NODE:
         changes["decryption_keys"] = ()  # keys of this machine are nobody's business then (ENC-01)
+    pinned = plugin.section("pinned_images")
+    changes["pinned_images"] = config.pinned_images.union(map(pinned.text, pinned.table))
     changes["runtimes"] = {**config.runtimes, **runtimes}
     return with_registry(replace(config, **changes), plugin.section("registry"))
 

@@ -45,6 +45,7 @@ def test_a_record_is_created_and_read(images: ImageStore, tmp_path: Path) -> Non
 
 
 def test_an_update_changes_the_target_and_its_own_label_only(images: ImageStore) -> None:
+    """IMG-06."""
     images.put(NAME, ONE, {"mine": "kept", "io.cri-containerd.image": "no"})
     updated = images.put(NAME, TWO)
     assert updated.target == TWO
@@ -53,20 +54,26 @@ def test_an_update_changes_the_target_and_its_own_label_only(images: ImageStore)
 
 
 def test_nothing_changes_when_nothing_changes(images: ImageStore) -> None:
+    """IMG-07, as it was meant."""
     first = images.put(NAME, ONE, {**MANAGED, "mine": "x"})
     assert images.put(NAME, ONE) == first
     assert images.get(NAME) == first
 
 
-def test_replacing_keeps_only_the_time_of_creation(images: ImageStore) -> None:
-    first = images.put(NAME, ONE, {"mine": "lost"})
-    replaced = images.replace(NAME, ONE)
-    assert (replaced.labels, replaced.created) == (MANAGED, first.created)
-    assert replaced.updated > first.updated
-    assert images.replace("new", TWO).target == TWO
+def test_put_anew_only_the_time_of_creation_stays(images: ImageStore) -> None:
+    """IMG-05, beside IMG-06: the name that was pulled loses labels that the others keep."""
+    images.put_all([NAME, "other"], ONE, {"mine": "x"})
+    first = images.get(NAME)
+    assert first is not None
+    anew, other = images.put_all([NAME, "other"], ONE, anew=NAME)
+    assert (anew.labels, anew.created) == (MANAGED, first.created)
+    assert anew.updated > first.updated
+    assert other.labels == {**MANAGED, "mine": "x"}
+    assert images.put_all(["new"], TWO, anew="new")[0].target == TWO
 
 
 def test_several_names_are_put_together_or_not_at_all(images: ImageStore) -> None:
+    """IMG-10: the seed leaves the records that it made before the one that failed."""
     images.put_all([NAME, ONE.digest], ONE)
     assert [image.name for image in images.list()] == [NAME, ONE.digest]
 
