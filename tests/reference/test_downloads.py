@@ -31,6 +31,25 @@ def test_what_stops_the_downloads_is_told_and_not_that_they_were_stopped() -> No
         pull()
 
 
+def test_without_a_limit_all_are_fetched_at_a_time() -> None:
+    """CONC-03"""
+    many = [Descriptor(OCI_LAYER, f"sha256:{number:064x}", 1) for number in range(8)]
+    together = threading.Barrier(len(many))
+    with Downloads(lambda descriptor: together.wait(10) and None, 0, Cancellation()) as downloads:
+        downloads.start(many)
+        downloads.wait_all()
+
+
+def test_downloads_begin_in_the_order_of_the_manifest() -> None:
+    """CONC-04; what a manifest lists twice is fetched once (BLOB-24)."""
+    many = [Descriptor(OCI_LAYER, f"sha256:{number:064x}", 1) for number in (3, 1, 2, 1)]
+    fetched: list[Descriptor] = []
+    with Downloads(fetched.append, 1, Cancellation()) as downloads:
+        downloads.start(many)
+        downloads.wait_all()
+    assert fetched == many[:3]
+
+
 def test_a_failed_download_is_told_and_not_that_others_were_stopped() -> None:
     cancellation = Cancellation()
 

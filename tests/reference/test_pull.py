@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, BinaryIO, cast
 
 import pytest
 
@@ -15,7 +17,9 @@ from fakeregistry import (
     Layer,
     Registries,
     Registry,
+    a_document,
     a_schema1_image,
+    an_artifact,
     an_image,
     an_index,
     basic,
@@ -25,6 +29,7 @@ from fakeregistry import (
     manifest,
 )
 from reference.config import AuthConfig, Config, Request, TLSConfig
+from reference.descriptors import Descriptor
 from reference.errors import (
     AmbiguousManifest,
     AuthorizationFailed,
@@ -32,6 +37,7 @@ from reference.errors import (
     DiffIDMismatch,
     DigestMismatch,
     InvalidReference,
+    LayerError,
     ManifestError,
     NoMatchingPlatform,
     NotFound,
@@ -42,8 +48,11 @@ from reference.errors import (
     TLSError,
     UnsupportedMediaType,
 )
+from reference.fetch import Fetcher
+from reference.layers import LayerApplier
 from reference.progress import Cancellation
 from reference.pull import Pulled, Puller
+from reference.tar import Entry
 
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
 
@@ -62,6 +71,19 @@ def registry(registries: Registries) -> Registry:
 @pytest.fixture
 def puller(tmp_path: Path) -> Puller:
     return Puller(Config(platform=AMD64, trust_env=False), tmp_path / "root")
+
+
+def noting(layers: type[LayerApplier], tmp_path: Path) -> Puller:
+    """A puller that applies layers by that class."""
+    by = type("Noting", (Puller,), {"layers": layers})
+    return cast("Puller", by(Config(platform=AMD64, trust_env=False), tmp_path / "root"))
+
+
+class Refusing(LayerApplier):
+    """Applies no layer."""
+
+    def apply(self, blob: BinaryIO | Path, media_type: str, diff_id: str | None = None) -> str:
+        raise LayerError("not this one")
 
 
 def pull(puller: Puller, image: Image, **options: object) -> Pulled:
@@ -107,7 +129,8 @@ def test_the_requests_of_a_pull(registry: Registry, puller: Puller) -> None:
     image = registry.add(an_image(layers=2))
     pull(puller, image)
     assert kinds(registry)[:2] == ["HEAD tag_manifest", "GET manifest"]  # MAN-01
-    assert sorted(kinds(registry)[2:]) == ["GET blob", "GET blob", "GET config"]  # MAN-32
+    # No `/v2/` (MAN-32), and nothing about referrers, by either way (MISC-14, MISC-15).
+    assert sorted(kinds(registry)[2:]) == ["GET blob", "GET blob", "GET config"]
     pull(puller, image)
     assert kinds(registry)[5:] == ["HEAD tag_manifest"]  # MAN-33, MISC-13
 
@@ -185,6 +208,27 @@ def test_schema_1_is_converted(registry: Registry, puller: Puller) -> None:
     assert document["rootfs"]["type"] == "layers"
     by_digest = puller.pull(Request(image.by_digest))
     assert (by_digest.repo_digest, by_digest.image_id) == (image.by_digest, pulled.image_id)
+    # S1-19, though nothing is remembered of the first conversion: what is here is looked into anew.
+    assert [kind for kind in kinds(registry) if kind.endswith("blob")].count("GET blob") == 2
+    assert puller.collect().blobs == 0  # S1-22
+    assert puller.check() == []
+
+
+def test_a_schema_1_image_that_cannot_be_unpacked_has_no_record(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """S1-21"""
+    refused(noting(Refusing, tmp_path), registry.add(a_schema1_image()), LayerError)
+
+
+def test_an_artifact_in_an_index_is_no_image(registry: Registry, puller: Puller) -> None:
+    """IDX-21: an entry without a platform may be chosen, and what it leads to is looked at."""
+
+    def without_platform(index: dict[str, Any]) -> None:
+        del index["manifests"][0]["platform"]
+
+    sbom = an_artifact("application/vnd.example.sbom.v1", [a_document("{}", "text/plain")])
+    refused(puller, registry.add(an_index(sbom, edit=without_platform)), UnsupportedMediaType)
 
 
 def test_a_moved_tag_is_followed(registry: Registry, puller: Puller) -> None:
@@ -226,7 +270,35 @@ def test_two_pulls_at_a_time(registry: Registry, puller: Puller) -> None:
     assert all(len(registry.requests(blob(layer))) == 1 for layer in image.layers)  # BLOB-25
 
 
+def test_two_tags_of_one_image_at_a_time(registry: Registry, puller: Puller) -> None:
+    """CONC-09"""
+    spec = an_image(layers=2)
+    tags = [registry.add(spec, tag=tag) for tag in ("a", "b")]
+    threads = [threading.Thread(target=pull, args=[puller, image]) for image in tags]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert {puller.status(image.reference).target.digest for image in tags} == {tags[0].digest}  # type: ignore[union-attr]
+
+
 # Names, auth, TLS
+
+
+def test_what_is_wrong_is_told_in_one_order_and_nobody_is_asked(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """The name (REF-18), then the runtime's snapshotter (MISC-05), then the hosts (Q-17)."""
+    config = Config(mirrors={registry.host: ["http://[bad"]}, trust_env=False)
+    good = f"{registry.host}/app/web:v1"
+    for image, runtime, said in (
+        (f"{good}:x", "none", "failed to parse image reference"),
+        (good, "none", "no runtime is called 'none'"),
+        (good, "", "can't parse endpoint"),
+    ):
+        with pytest.raises(PullError, match=said):
+            Puller(config, tmp_path / "root").pull(Request(image, runtime_handler=runtime))
+    assert registry.requests() == []
 
 
 def test_a_name_that_is_none_asks_nobody(registry: Registry, puller: Puller) -> None:
@@ -242,7 +314,7 @@ def test_a_token_is_fetched_with_the_credentials(registry: Registry, puller: Pul
     assert known is not None
     auth = AuthConfig(username=known.username, password=known.password)
     assert pull(puller, image, auth=auth).image_id
-    assert kinds(registry).count("POST token") == 1
+    assert kinds(registry).count("POST token") == 1  # AUTH-28: manifest and blobs share it
     refused(puller, registry.add(an_image(), tag="x"), AuthorizationFailed)
     wrong = replace(auth, password="wrong-password")
     error = refused(puller, registry.add(an_image(), tag="y"), AuthorizationFailed, auth=wrong)
@@ -299,6 +371,14 @@ def no_type(registry: Registry, image: Image) -> None:
     registry.on(manifest(image)).always().content_type(None)
 
 
+def empty(registry: Registry, image: Image) -> None:
+    registry.on(manifest(image)).always().body(b"", "application/vnd.oci.image.manifest.v1+json")
+
+
+def only_its_head(registry: Registry, image: Image) -> None:
+    registry.on(manifest(image), method="GET").always().status(404)
+
+
 def wrong_type(registry: Registry, image: Image) -> None:
     registry.on(manifest(image)).always().content_type("application/vnd.oci.image.index.v1+json")
 
@@ -315,6 +395,8 @@ def bad_config(registry: Registry, image: Image) -> None:
         (missing, NotFound),
         (too_long, SizeMismatch),
         (no_type, UnsupportedMediaType),
+        (empty, PullError),  # MAN-23
+        (only_its_head, NotFound),  # MAN-27
         (wrong_type, AmbiguousManifest),
         (bad_config, DigestMismatch),
     ],
@@ -350,7 +432,7 @@ def test_an_image_that_was_there_stays_when_the_next_is_refused(
 def test_a_layer_with_another_diff_id_is_refused(registry: Registry, puller: Puller) -> None:
     image = registry.add(an_image([Layer((File("a", "1"),))], diff_ids=("sha256:" + "0" * 64,)))
     refused(puller, image, DiffIDMismatch)
-    assert list((puller.root / "snapshots").iterdir()) == []
+    assert list((puller.root / "snapshots").iterdir()) == []  # CONC-12
 
 
 def test_broken_downloads_are_resumed(registry: Registry, puller: Puller) -> None:
@@ -413,7 +495,7 @@ def test_a_stall_anywhere_ends_with_the_progress_timeout(
 
     error = refused(stalling(tmp_path), image, ProgressTimeout)
 
-    assert "no progress in 0.2s" in str(error)
+    assert "no progress in 0.2s" in str(error)  # CANC-08; PROG-20: before any byte too
     assert time.monotonic() - started < 10
 
 
@@ -421,7 +503,7 @@ def test_the_whole_pull_can_have_a_limit(registry: Registry, tmp_path: Path) -> 
     image = registry.add(an_image(layers=1))
     registry.on(blob(image.layers[0])).always().stall_after(10)
     error = refused(stalling(tmp_path, progress_timeout=60, timeout=0.2), image, Cancelled)
-    assert "timeout of 0.2s" in str(error)
+    assert "timeout of 0.2s" in str(error)  # CANC-04
 
 
 def test_a_pull_can_be_cancelled_and_begun_anew(registry: Registry, puller: Puller) -> None:
@@ -444,6 +526,23 @@ def test_a_pull_can_be_cancelled_and_begun_anew(registry: Registry, puller: Pull
     registry.rules.clear()
     assert pull(puller, image).image_id  # CANC-03
     assert threading.active_count() <= threads + 4  # only the registry's own threads are new
+
+
+def test_a_pull_that_is_cancelled_in_unpacking_leaves_no_folder(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """CANC-06"""
+    switch = Cancellation()
+
+    class Cancelling(LayerApplier):
+        def apply_entry(self, entry: Entry, body: Iterator[memoryview]) -> None:
+            super().apply_entry(entry, body)
+            switch.cancel()
+
+    puller = noting(Cancelling, tmp_path)
+    with pytest.raises(Cancelled):
+        puller.pull(Request(registry.add(an_image()).reference), cancellation=switch)
+    assert list((puller.root / "snapshots").iterdir()) == []
 
 
 def test_one_failure_stops_the_other_downloads(registry: Registry, puller: Puller) -> None:
@@ -471,6 +570,59 @@ def test_no_more_downloads_at_a_time_than_allowed(registry: Registry, tmp_path: 
     ]
     most = max(sum(a <= start < b for a, b in spans) for start, _ in spans)
     assert most <= 2  # CONC-01
+
+
+def test_the_limit_is_each_pulls_own(registry: Registry, tmp_path: Path) -> None:
+    """CONC-02: another image isn't kept waiting by one that stalls."""
+    images = [registry.add(an_image(layers=1, salt=name), tag=name) for name in "ab"]
+    held = [registry.on(blob(image.layers[0])).always().stall_after(10) for image in images]
+    puller = Puller(
+        Config(platform=AMD64, trust_env=False, max_concurrent_downloads=1), tmp_path / "root"
+    )
+    threads = [threading.Thread(target=pull, args=[puller, image]) for image in images]
+    for thread in threads:
+        thread.start()
+    assert all(rule.wait_holding() for rule in held)
+    for rule in held:
+        rule.release()
+    for thread in threads:
+        thread.join(20)
+    assert all(puller.status(image.reference) for image in images)
+
+
+def test_layers_are_applied_from_below_while_others_come(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """CONC-05, and never two at a time (CONC-11); what came first changes nothing (IMG-19)."""
+    spec = an_image(layers=3)
+    image, diff_ids = registry.add(spec), json.loads(spec.config)["rootfs"]["diff_ids"]
+    held = registry.on(blob(image.layers[1])).stall_after(10)
+    done: SimpleQueue[str] = SimpleQueue()
+
+    class Applying(LayerApplier):
+        def apply(self, blob: BinaryIO | Path, media_type: str, diff_id: str | None = None) -> str:
+            done.put("began")
+            found = super().apply(blob, media_type, diff_id)
+            done.put(found)
+            return found
+
+    class Fetching(Fetcher):
+        def fetch(self, descriptor: Descriptor) -> None:
+            super().fetch(descriptor)
+            if descriptor.digest == image.layers[2].digest:
+                done.put("the last one is here")
+
+    puller = noting(Applying, tmp_path)
+    puller.fetcher = Fetching
+    pulling = threading.Thread(target=pull, args=[puller, image])
+    pulling.start()
+    before = [done.get(timeout=10) for _ in range(3)]
+    assert sorted(before) == sorted(["began", diff_ids[0], "the last one is here"])
+    held.release()
+    after = [done.get(timeout=10) for _ in range(4)]
+    assert after == ["began", diff_ids[1], "began", diff_ids[2]]
+    pulling.join(10)
+    assert puller.status(image.image_id) is not None
 
 
 # What is here
