@@ -101,6 +101,9 @@ def with_registry(config: Config, registry: Section) -> Config:
         name: mirror.only("endpoint").texts("endpoint")
         for name, mirror in registry.section("mirrors").sections()
     }
+    folders = roots.split(os.pathsep) if roots else []
+    if not all(folders):
+        raise ConfigError(f"{registry.place}: config_path has an empty folder in it")
     if roots and mirrors:
         raise ConfigError(f"{registry.place}: mirrors can't be set beside config_path")
     # `auths` has whole URLs, and belongs to the host in them; `configs` says it more exactly.
@@ -109,10 +112,12 @@ def with_registry(config: Config, registry: Section) -> Config:
         for url, auth in registry.section("auths").sections()
     }
     found |= {name: host(table) for name, table in registry.section("configs").sections()}
+    if roots and any(each.tls for each in found.values()):  # it wouldn't be used (HOST-42)
+        raise ConfigError(f"{registry.place}: tls can't be set in configs beside config_path")
     headers = registry.section("headers")
     return replace(
         config,
-        config_path=tuple(Path(root) for root in roots.split(os.pathsep)) if roots else (),
+        config_path=tuple(map(Path, folders)),
         mirrors=mirrors,
         configs=found,
         headers={name: headers.texts(name) for name in headers.table},

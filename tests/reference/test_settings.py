@@ -87,7 +87,7 @@ def test_snapshotters_and_keys_are_read(tmp_path: Path, plugin: str) -> None:
     assert config.snapshotter == "overlayfs"
     assert config.runtimes == {"kata": "native", "runc": ""}
     assert config.decryption_keys == (Path("/etc/keys"),)
-    assert read(tmp_path, text % "").decryption_keys == ()
+    assert read(tmp_path, text % "").decryption_keys == ()  # ENC-01
 
 
 def test_config_path_is_a_list_of_folders(tmp_path: Path) -> None:
@@ -108,6 +108,7 @@ def test_what_the_file_leaves_open_stays(tmp_path: Path) -> None:
         (f"[{SEED}]\nmax_concurrent_downloads = -1", "max_concurrent_downloads must be a number"),
         (f"[{SEED}]\nmax_concurrent_downloads = true", "max_concurrent_downloads must be a number"),
         (f'[{SEED}]\nimage_pull_progress_timeout = "soon"', "image_pull_progress_timeout: invalid"),
+        (f'[{SEED}]\nimage_pull_progress_timeout = ""', "image_pull_progress_timeout: invalid"),
         (f'[{SEED}.registry.mirrors."x"]\nendpoints = []', "endpoints is unknown: there are endpo"),
         (f'[{SEED}.registry.mirrors."x"]\nendpoint = "y"', "endpoint must be a list of strings"),
         (f'[{SEED}.registry.configs."x".auth]\nuser = "me"', "user is unknown"),
@@ -117,9 +118,15 @@ def test_what_the_file_leaves_open_stays(tmp_path: Path) -> None:
             f'[{SEED}.registry]\nconfig_path = "/x"\n[{SEED}.registry.mirrors."x"]\nendpoint = []',
             "mirrors can't be set beside config_path",
         ),
+        (
+            f'[{SEED}.registry]\nconfig_path = "/x"\n[{SEED}.registry.configs."x".tls]',
+            "tls can't be set in configs beside config_path",
+        ),
+        (f'[{SEED}.registry]\nconfig_path = "/x::/y"', "config_path has an empty folder in it"),
     ],
 )
 def test_what_is_wrong_is_said_by_its_key(tmp_path: Path, text: str, said: str) -> None:
+    """PROG-03, HOST-42, Q-19"""
     with pytest.raises(ConfigError, match=said) as caught:
         read(tmp_path, text)
     assert "\n" not in str(caught.value)
