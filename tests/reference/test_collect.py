@@ -41,6 +41,7 @@ SHARED = Layer((File("etc/shared", "shared"),))
 
 
 def test_what_a_removed_image_alone_had_goes(registry: Registry, puller: Puller) -> None:
+    """IMG-15: what a document lists is kept, without labels that say so once more."""
     kept, gone = image(registry, "kept", SHARED), image(registry, "gone", SHARED)
     left = puller.pull(Request(kept.reference))
     rootfs = puller.pull(Request(gone.reference)).rootfs
@@ -82,6 +83,7 @@ def test_the_remains_of_a_failed_pull_go(registry: Registry, puller: Puller) -> 
 
 
 def test_a_collection_waits_for_a_pull(registry: Registry, puller: Puller) -> None:
+    """IMG-18"""
     made = image(registry, "slow", SHARED)
     puller = Puller(replace(puller.config, max_concurrent_downloads=1), puller.root)
     held = registry.on(blob(made.layers[1])).stall_after(10)
@@ -97,6 +99,7 @@ def test_a_collection_waits_for_a_pull(registry: Registry, puller: Puller) -> No
 
 
 def test_layers_of_an_unpacked_image_need_not_be_kept(registry: Registry, tmp_path: Path) -> None:
+    """IMG-16, CONC-06"""
     made = image(registry, "small", SHARED)
     puller = Puller(Config(platform=AMD64, discard_unpacked_layers=True), tmp_path / "store")
     pulled = puller.pull(Request(made.reference))

@@ -206,6 +206,34 @@ def test_a_client_that_hangs_up_cancels_its_pull(
     assert puller.records.list() == []
 
 
+def test_a_clients_deadline_is_told_as_one(
+    call: Call, registry: Registry, image: Image, puller: Puller
+) -> None:
+    """CANC-04"""
+    registry.on(blob(image.layers[0])).stall_after(10)
+    with pytest.raises(grpc.RpcError) as caught:
+        call("PullImage", image=spec(image.reference), timeout=0.5)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert registry.journal.wait_quiet()
+    assert puller.records.list() == []
+
+
+@pytest.mark.parametrize(
+    ("pod", "runtime", "handler"),
+    [
+        (None, "", ""),  # MISC-01
+        ({}, "", ""),
+        ({cri.RUNTIME_HANDLER: "kata"}, "", "kata"),  # MISC-02
+        ({cri.RUNTIME_HANDLER: "kata"}, "runc", "runc"),  # MISC-04
+        (None, "runc", ""),
+    ],
+)
+def test_the_runtime_is_the_pods(pod: dict[str, str] | None, runtime: str, handler: str) -> None:
+    asked = {"image": {"image": "x", "runtime_handler": runtime}}
+    sandbox = {} if pod is None else {"sandbox_config": {"annotations": pod}}
+    assert cri.handler_of(message("PullImageRequest")(**asked, **sandbox)) == handler
+
+
 def test_the_runtime_says_that_it_runs_nothing(call: Call) -> None:
     version = call("Version", "RuntimeService")
     assert (version.runtime_name, version.runtime_api_version) == ("refpull", "v1")

@@ -40,6 +40,7 @@ def test_all_fields_are_read() -> None:
 
 @pytest.mark.parametrize("size", [-1, True, False, 1.0, "1", None, [], 1e3])
 def test_a_size_that_could_switch_the_check_off_is_refused(size: object) -> None:
+    """BLOB-30, Q-34"""
     with pytest.raises(InvalidDescriptor, match="size"):
         Descriptor.from_json({**GOOD, "size": size})
 
@@ -156,5 +157,6 @@ def test_digest_helpers_agree_with_hashlib(data: bytes, algorithm: str) -> None:
     ],
 )
 def test_which_types_are_layers(media_type: str, layer: bool, foreign: bool) -> None:
+    """LAYER-07, ENC-02"""
     assert is_layer_type(media_type) is layer
     assert descriptors.is_foreign_type(media_type) is foreign

@@ -58,6 +58,7 @@ def pull(made: Image, root: Path, *keys: Path, unpack: bool = True) -> Pulled:
 
 
 def test_a_layer_is_read_with_its_key(registry: Registry, key: Path, tmp_path: Path) -> None:
+    """ENC-03; a layer that isn't encrypted needs none (Q-28)."""
     rootfs = pull(image(registry), tmp_path / "store", key).rootfs
     assert rootfs is not None
     assert (rootfs / "etc/secret").read_text() == "secret"
@@ -79,6 +80,7 @@ def test_keys_may_lie_in_a_folder(registry: Registry, key: Path, tmp_path: Path)
 def test_without_the_key_no_layer_is_asked_for(
     registry: Registry, tmp_path: Path, held: str
 ) -> None:
+    """ENC-05"""
     made = image(registry)
     other = tmp_path / "other.pem"
     other.write_bytes(LayerKey("other").private_pem)
@@ -92,6 +94,7 @@ def test_without_the_key_no_layer_is_asked_for(
 def test_an_image_that_is_unpacked_already_is_no_way_around_the_key(
     registry: Registry, key: Path, tmp_path: Path
 ) -> None:
+    """ENC-09"""
     made = image(registry)
     pull(made, tmp_path / "store", key)
     with pytest.raises(LayerError, match="there is no key"):
@@ -99,6 +102,7 @@ def test_an_image_that_is_unpacked_already_is_no_way_around_the_key(
 
 
 def test_who_only_fetches_needs_no_key(registry: Registry, tmp_path: Path) -> None:
+    """ENC-08"""
     made = image(registry)
     assert pull(made, tmp_path / "store", unpack=False).image_id == made.image_id
 
@@ -115,6 +119,7 @@ def test_who_only_fetches_needs_no_key(registry: Registry, tmp_path: Path) -> No
 def test_a_lie_is_refused_and_leaves_no_snapshot(
     registry: Registry, key: Path, tmp_path: Path, lie: str, said: str
 ) -> None:
+    """ENC-07"""
     with pytest.raises(LayerError, match=said):
         pull(image(registry, lie), tmp_path / "store", key)
     assert os.listdir(tmp_path / "store/snapshots") == []
@@ -157,6 +162,7 @@ def test_what_is_no_key_is_said_in_one_line(
 def test_wrapped_keys_of_all_sorts_end_in_one_line(
     registry: Registry, tmp_path: Path, how: str, annotation: str
 ) -> None:
+    """ENC-06"""
     made = rsa.generate_private_key(65537, 2048)
     pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "key.pem").write_bytes(pem)
@@ -192,6 +198,7 @@ def certificate(key: rsa.RSAPrivateKey) -> bytes:
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
 @pytest.mark.parametrize("kind", ["jwe, RSA", "jwe, EC", "pkcs7", "both"])
 def test_what_skopeo_encrypted_is_read(registry: Registry, tmp_path: Path, kind: str) -> None:
+    """ENC-02, ENC-06"""
     made = registry.add(an_image([Layer((File("etc/secret", "secret"),))], platform=AMD64))
     pair = rsa.generate_private_key(65537, 2048)
     private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = pair

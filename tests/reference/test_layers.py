@@ -97,6 +97,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_files_of_all_kinds_with_their_attributes(root: Path) -> None:
+    """LAYER-25, LAYER-27, LAYER-20"""
     apply(
         root,
         (
@@ -126,6 +127,7 @@ def test_files_of_all_kinds_with_their_attributes(root: Path) -> None:
 
 
 def test_later_layers_win(root: Path) -> None:
+    """LAYER-11"""
     apply(root, (E("a", b"1"), E("b", b"1")), (E("a", b"2"),))
     assert tree(root) == {"a": "2", "b": "1"}
 
@@ -136,6 +138,7 @@ def test_a_changed_file_leaves_its_hard_links_alone(root: Path) -> None:
 
 
 def test_missing_parents_are_made_and_lower_ones_keep_their_attributes(root: Path) -> None:
+    """LAYER-24"""
     apply(root, (d("etc", 0o700, 77),), (E("etc/a"), E("new/deep/b")))
     assert os.stat(root / "etc").st_mtime == 77
     assert stat.S_IMODE(os.stat(root / "etc").st_mode) == 0o700
@@ -143,6 +146,7 @@ def test_missing_parents_are_made_and_lower_ones_keep_their_attributes(root: Pat
 
 
 def test_the_roots_own_entry_is_ignored(root: Path) -> None:
+    """LAYER-30"""
     apply(root, (d("./", 0o700), d("/", 0o711), E("../..", b""), E("a")))
     assert stat.S_IMODE(os.stat(root).st_mode) == 0o755
     assert tree(root) == {"a": ""}
@@ -151,6 +155,7 @@ def test_the_roots_own_entry_is_ignored(root: Path) -> None:
 @pytest.mark.parametrize("below", [E("x", b"file"), d("x"), ln("x", "y"), ln("x", "elsewhere")])
 @pytest.mark.parametrize("above", [E("x", b"new"), d("x"), ln("x", "z"), hard("x", "keep")])
 def test_one_kind_over_another(root: Path, below: E, above: E) -> None:
+    """LAYER-22, LAYER-23"""
     lower = [E("keep", b"keep"), d("elsewhere"), E("elsewhere/safe", b"safe"), below]
     if below.kind == tarfile.DIRTYPE:
         lower.append(E("x/child", b"child"))
@@ -170,11 +175,13 @@ def test_one_kind_over_another(root: Path, below: E, above: E) -> None:
 
 
 def test_a_hard_link_to_a_link_is_that_link(root: Path) -> None:
+    """LAYER-20"""
     apply(root, (E("f", b"f"), ln("l", "f"), hard("h", "l")))
     assert tree(root)["h"] == "-> f"
 
 
 def test_hard_links_over_themselves_and_to_nothing_are_refused(root: Path) -> None:
+    """LAYER-21"""
     for entries in ((hard("h", "gone"),), (hard("h", "no/dir"),), (E("f"), hard("f", "f"))):
         with pytest.raises(LayerError, match="missing"):
             apply(root, entries)
@@ -240,6 +247,7 @@ def test_without_root_closed_directories_are_opened_up_and_closed_again(root: Pa
 
 
 def test_impossible_device_numbers_are_refused(root: Path) -> None:
+    """LAYER-27"""
     info = tarfile.TarInfo("dev")
     info.type, info.devmajor, info.devminor = tarfile.BLKTYPE, 1 << 12, 0
     buffer = io.BytesIO()
@@ -267,6 +275,7 @@ def test_attributes_that_no_kernel_takes_are_the_layers_fault(
 
 
 def test_xattrs_are_set_where_the_file_system_has_them(root: Path, tmp_path: Path) -> None:
+    """LAYER-26"""
     probe = tmp_path / "probe"
     probe.touch()
     try:
@@ -281,6 +290,7 @@ def test_xattrs_are_set_where_the_file_system_has_them(root: Path, tmp_path: Pat
 
 
 def test_sparse_files_have_holes_where_the_map_says(root: Path) -> None:
+    """LAYER-29"""
     info = tarfile.TarInfo("GNUSparseFile.0/s")
     records = {"size": "1000000", "map": "10,3,999990,2", "name": "s"}
     info.pax_headers = {f"GNU.sparse.{key}": value for key, value in records.items()}
@@ -338,6 +348,7 @@ LOWER = (d("dir"), E("dir/a", b"a"), d("dir/sub"), E("dir/sub/b", b"b"), E("top"
     ],
 )
 def test_whiteouts(root: Path, layer: tuple[E, ...], gone: set[str], added: dict[str, str]) -> None:
+    """LAYER-12, LAYER-13, LAYER-14, LAYER-15, LAYER-37; the same by any snapshotter (Q-35)."""
     apply(root, LOWER)
     before = tree(root)
     apply(root, layer)
@@ -349,6 +360,7 @@ def test_whiteouts(root: Path, layer: tuple[E, ...], gone: set[str], added: dict
 
 @pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", "dir/.wh.", "dir/.wh..", "dir/.wh..."])
 def test_whiteouts_of_a_parent_are_refused(root: Path, name: str) -> None:
+    """LAYER-16"""
     apply(root, LOWER)
     before = tree(root)
     with pytest.raises(UnsafeEntry, match="invalid whiteout"):
@@ -362,6 +374,7 @@ def test_a_whiteout_removes_a_link_and_not_what_it_points_to(root: Path) -> None
 
 
 def test_a_whiteout_through_a_linked_directory_acts_inside(root: Path) -> None:
+    """LAYER-17"""
     apply(root, (d("real"), E("real/x"), ln("link", "/real")), (E("link/.wh.x"),))
     assert tree(root) == {"real": "dir", "link": "-> /real"}
 
@@ -429,6 +442,7 @@ HOSTILE: dict[str, Callable[[str], tuple[E, ...]]] = {
 def test_hostile_layers_never_reach_outside(
     root: Path, canary: Path, kind: str, layers: int
 ) -> None:
+    """LAYER-17, LAYER-18, LAYER-19, LAYER-20"""
     entries = HOSTILE[kind](str(canary))
     before = state(canary), [*sorted(os.listdir(root.parent)), "root"]
     try:
@@ -556,6 +570,7 @@ def gzip_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 )
 @pytest.mark.parametrize("form", BLOBS)
 def test_the_bytes_decide_the_compression(root: Path, form: str, media_type: str) -> None:
+    """LAYER-01, LAYER-02, LAYER-03, LAYER-04"""
     root.mkdir()
     diff_id = digest_of(CONTENT)
     applier = LayerApplier(root)
@@ -564,6 +579,7 @@ def test_the_bytes_decide_the_compression(root: Path, form: str, media_type: str
 
 
 def test_a_plain_oci_layer_is_taken_at_its_word(root: Path) -> None:
+    """LAYER-03"""
     apply(root, CONTENT)
     with pytest.raises(LayerError, match="invalid tar"):
         apply(root, BLOBS["gzip"])
@@ -581,6 +597,7 @@ def test_a_plain_oci_layer_is_taken_at_its_word(root: Path) -> None:
     ],
 )
 def test_types_that_nobody_can_unpack_are_refused(root: Path, media_type: str) -> None:
+    """LAYER-07, ENC-04"""
     with pytest.raises(LayerError, match=r"can't be unpacked|encrypted"):
         apply(root, CONTENT, media_type=media_type)
 
@@ -588,6 +605,7 @@ def test_types_that_nobody_can_unpack_are_refused(root: Path, media_type: str) -
 @pytest.mark.usefixtures("gzip_by")
 @pytest.mark.parametrize("form", ["gzip", "members", "zstd", "frames"])
 def test_a_stream_cut_short_is_refused(root: Path, form: str) -> None:
+    """LAYER-06"""
     blob = BLOBS[form]
     for cut in (10, len(blob) // 2, len(blob) - 1):
         with pytest.raises(LayerError):
@@ -612,11 +630,13 @@ def test_garbage_after_the_stream_and_flipped_bits_are_refused(root: Path, form:
     ids=["nothing", "gzip of nothing", "zeros", "gzip of zeros"],
 )
 def test_an_empty_layer_is_empty(root: Path, blob: bytes) -> None:
+    """LAYER-32"""
     apply(root, blob, media_type=OCI_LAYER_GZIP)
     assert tree(root) == {}
 
 
 def test_trailing_bytes_belong_to_the_diff_id(root: Path) -> None:
+    """LAYER-05"""
     root.mkdir()
     trailing = CONTENT + b"\0" * 512 + b"trailing" * 10_000
     diff_id = "sha256:" + hashlib.sha256(trailing).hexdigest()
@@ -657,6 +677,7 @@ def test_decompression_is_exact_and_its_steps_are_bounded(
 
 
 def test_a_bomb_is_bounded_when_asked(root: Path) -> None:
+    """LAYER-31"""
     root.mkdir()
     blob = gzip.compress(tar_of(E("big", bytes(10_000_000))))
     applier = LayerApplier(root, max_layer_size=1_000_000)

@@ -130,6 +130,7 @@ def test_a_whiteout_is_kept_as_the_kernel_keeps_it(registry: Registry, puller: P
 def test_images_share_the_layers_that_they_have_in_common(
     registry: Registry, puller: Puller
 ) -> None:
+    """CONC-06"""
     one = registry.add(an_image([BASE, CHANGES], platform=AMD64), "app/one")
     two = registry.add(an_image([BASE, TOP], platform=AMD64), "app/two")
     puller.pull(Request(one.reference))
@@ -147,6 +148,7 @@ def test_images_share_the_layers_that_they_have_in_common(
 def test_a_layer_that_fails_leaves_those_below_and_nothing_else(
     registry: Registry, puller: Puller
 ) -> None:
+    """CONC-12"""
     wrong = an_image([BASE, CHANGES], platform=AMD64)
     lie = an_image([BASE, CHANGES], platform=AMD64, diff_ids=(BASE.diff_id, TOP.diff_id))
     assert wrong.digest != lie.digest
@@ -191,6 +193,7 @@ def test_127_layers_fit(registry: Registry, puller: Puller) -> None:
 
 
 def test_a_runtime_has_its_own_snapshotter(registry: Registry, tmp_path: Path) -> None:
+    """MISC-02"""
     config = Config(platform=AMD64, runtimes={"kata": "overlayfs", "runc": ""})
     puller = Puller(config, tmp_path / "store")
     image = registry.add(an_image(2, platform=AMD64))
@@ -212,6 +215,7 @@ def test_a_runtime_has_its_own_snapshotter(registry: Registry, tmp_path: Path) -
 def test_an_unknown_one_is_refused_before_any_request(
     registry: Registry, tmp_path: Path, config: Config, handler: str, said: str
 ) -> None:
+    """MISC-03, MISC-05; in one plain line (Q-26)"""
     image = registry.add(an_image(1, platform=AMD64))
     with pytest.raises(ConfigError, match=said):
         Puller(config, tmp_path / "store").pull(

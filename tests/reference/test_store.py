@@ -44,6 +44,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 def test_a_good_blob_is_published_whole_and_read_only(store: Store, algorithm: str) -> None:
+    """BLOB-02, BLOB-36"""
     descriptor = Descriptor.of("a/b", DATA, algorithm)
     assert not store.has(descriptor.digest)
     with store.ingest(descriptor) as ingest:
@@ -110,6 +111,7 @@ def test_bytes_of_an_interrupted_pull_are_continued(store: Store) -> None:
 
 
 def test_bytes_of_a_corrupted_pull_are_not_continued(store: Store) -> None:
+    """BLOB-28, Q-33"""
     interrupt(store, DATA[:1000], DigestMismatch("no"))
     assert leftovers(store) == []
 
@@ -150,7 +152,7 @@ def test_a_symlink_in_place_of_an_ingest_is_not_written_through(
 
 
 def test_an_empty_blob_is_possible(store: Store) -> None:
-    descriptor = store.put("a/b", b"")
+    descriptor = store.put("a/b", b"")  # BLOB-29, LAYER-32
     assert store.read(descriptor.digest) == b""
 
 
@@ -186,6 +188,7 @@ def test_a_limit_on_reading_is_checked_before_reading(store: Store) -> None:
 
 @pytest.mark.parametrize("digest", ["sha256:../../x", "sha256:", "", "sha256:" + "A" * 64])
 def test_only_digests_become_paths(store: Store, digest: str) -> None:
+    """BLOB-37"""
     for use in (store.path, store.has, store.read, store.open, store.delete):
         with pytest.raises(InvalidDescriptor):
             use(digest)
@@ -220,6 +223,7 @@ def test_of_two_threads_one_writes_and_the_other_waits(store: Store) -> None:
 
 
 def test_a_waiting_pull_takes_over_where_the_first_was_cancelled(store: Store) -> None:
+    """BLOB-26, CONC-10"""
     waiting = threading.Event()
     offsets: list[int] = []
 

@@ -154,6 +154,7 @@ def test_pax_xattrs_and_fractions_of_seconds() -> None:
 
 
 def test_global_headers_are_passed_over() -> None:
+    """LAYER-28"""
     data = archive_of(tarfile.TarInfo("kept"), pax={"path": "global", "uid": "7"})
     ((entry, _),) = read(data)
     assert (entry.name, entry.uid) == (b"kept", 0)
@@ -214,6 +215,7 @@ def test_a_single_block_of_zeros_between_entries_is_refused() -> None:
 
 
 def test_unknown_kinds_and_long_headers_without_entry_are_refused() -> None:
+    """LAYER-28"""
     info = tarfile.TarInfo("x")
     info.type = b"D"
     with pytest.raises(LayerError, match="unknown kind"):

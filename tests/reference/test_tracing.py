@@ -41,6 +41,7 @@ def registry() -> Iterator[Registry]:
 def test_a_pull_is_a_span_as_in_containerd(
     exporter: InMemorySpanExporter, registry: Registry, tmp_path: Path
 ) -> None:
+    """MISC-06; requests have no spans of their own (MISC-07)."""
     image = registry.add(an_image(1, platform=AMD64))
     Puller(Config(platform=AMD64), tmp_path).pull(Request(image.reference))
     (made,) = exporter.get_finished_spans()
@@ -55,6 +56,7 @@ def test_a_pull_is_a_span_as_in_containerd(
 def test_a_failed_pull_says_so_and_has_no_such_event(
     exporter: InMemorySpanExporter, registry: Registry, tmp_path: Path
 ) -> None:
+    """MISC-06"""
     with pytest.raises(NotFound):
         Puller(Config(platform=AMD64), tmp_path).pull(Request(f"{registry.host}/none"))
     (made,) = exporter.get_finished_spans()
