@@ -21,6 +21,8 @@ ZIPAPP_PARTS = ("fakeregistry/", "pullproof-")
 ZIPAPP_LACKS = ("httpx", "pytest", "pytest-xdist")
 """The requirements that the registry alone doesn't import: they stay out of its zipapp."""
 OCI_SUITE = "github.com/opencontainers/distribution-spec/conformance"
+CRI_TOOLS = "sigs.k8s.io/cri-tools"
+CRI_TOOLS_VERSION = "v1.34.0"
 OCI_SUITE_VERSION = "v0.0.0-20260831232431-97274622c111"
 
 
@@ -138,6 +140,28 @@ def registry(session: nox.Session) -> None:
         "tests/fakeregistry/test_oci_suite.py",
         "tests/fakeregistry/test_clients.py",
         "tests/fakeregistry/test_content_clients.py",
+        env={"PULLPROOF_REQUIRE_CLIENTS": "1"},
+    )
+
+
+@nox.session(tags=["ci"])
+def cri(session: nox.Session) -> None:
+    """Hold `refpull serve` to the CRI's own validation suite, and to `crictl`."""
+    session.install(*SUITE, *group("test"))
+    folder = Path("build", "cri-suite").resolve()
+    with tempfile.TemporaryDirectory() as module, session.chdir(module):
+        # The suite is a test binary, which `go install` doesn't make.
+        for command in (
+            ("mod", "init", "suite"),
+            ("get", f"{CRI_TOOLS}@{CRI_TOOLS_VERSION}"),
+            ("build", "-o", str(folder / "crictl"), f"{CRI_TOOLS}/cmd/crictl"),
+            ("test", "-c", "-o", str(folder / "critest"), f"{CRI_TOOLS}/cmd/critest"),
+        ):
+            session.run("go", *command, env={"GOFLAGS": "-mod=mod"}, external=True)
+    session.run(
+        "pytest",
+        *(session.posargs or ["-n", "2"]),
+        "tests/reference/test_cri_suite.py",
         env={"PULLPROOF_REQUIRE_CLIENTS": "1"},
     )
 
