@@ -1,4 +1,4 @@
-"""How fast the fake registry is: measured side by side, in one interleaved run, as ratios.
+"""How fast registry and reference are: measured side by side, in interleaved rounds, as ratios.
 
     nox -s bench                          everything
     nox -s bench -- blob manifest         some of it
@@ -6,9 +6,9 @@
     nox -s bench -- --list                what there is
 
 Each measure starts its contestants on loopback, with their files on tmpfs, and plays one round
-that doesn't count and then at least five that do; in each round every contestant has its turn.
-Ratios are taken per round. Exit code: 0, or 1 where something broke or a loose bound (half of the
-margin) was missed.
+that doesn't count and then at least three that do (five unless told otherwise); in each round every
+contestant has its turn. Ratios are taken per round. Exit code: 0, or 1 where something broke or a
+loose bound (half of the margin) was missed.
 """
 
 from __future__ import annotations
@@ -30,18 +30,21 @@ from typing import Any
 from figures import Table
 from measures import MEASURES, Measure
 from processes import CRANE, NotHereError
+from pullers import INSTALLED
+from pulling import PULLING
 
 SHM = Path("/dev/shm")
+ALL = (*MEASURES, *PULLING)
 
 
 def main() -> int:
     """Run the measures that are asked for; returns the exit code."""
     options = _options()
     if options.list:
-        for measure in MEASURES:
+        for measure in ALL:
             print(f"{measure.name:10} {measure.about}")
         return 0
-    wanted = [one for one in MEASURES if not options.names or one.name in options.names]
+    wanted = [one for one in ALL if not options.names or one.name in options.names]
     document: dict[str, Any] = {"versions": _versions(), "rounds": options.rounds, "measures": []}
     print("\n".join(f"{name}: {text}" for name, text in document["versions"].items()))
     failed = False
@@ -88,9 +91,11 @@ def _run(measure: Measure, rounds: int, notes: list[str]) -> Table:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
-    names = [measure.name for measure in MEASURES]
+    names = [measure.name for measure in ALL]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(names)}")
-    parser.add_argument("--rounds", type=int, default=5, help="how many rounds count (at least 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="how many rounds count (5; at least 3)"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("build", "bench.json"), help="where the figures go"
     )
@@ -99,7 +104,7 @@ def _options() -> argparse.Namespace:
     for name in options.names:
         if name not in names:
             parser.error(f"{name!r} is none of {', '.join(names)}")
-    options.rounds = max(5, options.rounds)
+    options.rounds = max(3, options.rounds)
     return options
 
 
@@ -108,13 +113,17 @@ def _versions() -> dict[str, str]:
     found = {
         "machine": f"{os.cpu_count()} CPUs, {platform.platform()}",
         "python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
-        "fakeregistry": version("pullproof"),
+        "pullproof": version("pullproof"),
         "pytest-httpserver": version("pytest-httpserver"),
     }
     commands = {
         "docker-registry": ["docker-registry", "--version"],
         "crane": [str(CRANE), "version"],
         "curl": ["curl", "--version"],
+        "containerd 2": [str(INSTALLED / "containerd2" / "containerd"), "--version"],
+        "containerd 1.6": ["/usr/bin/containerd", "--version"],
+        "skopeo": ["skopeo", "--version"],
+        "umoci": ["umoci", "--version"],
     }
     for name, command in commands.items():
         try:

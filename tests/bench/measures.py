@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import h2client
 import processes
@@ -27,6 +28,7 @@ from processes import NotHereError, Server, running
 
 GIB = 1 << 30
 Round = Callable[[Table], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def large_file(folder: Path, size: int) -> tuple[Path, str]:
     return named, f"sha256:{named.name}"
 
 
-def peers(notes: list[str], *starts: Callable[[], Server]) -> list[Server]:
+def peers(notes: list[str], *starts: Callable[[], T]) -> list[T]:
     """Start the peers that are installed; the others are noted."""
     found = []
     for start in starts:
@@ -369,4 +371,4 @@ MEASURES = (
     ),
 )
 
-__all__ = ["MEASURES", "Measure"]
+__all__ = ["MEASURES", "Measure", "Round", "peers"]
