@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reference.compat import AS_STORED, switched
 from reference.descriptors import Descriptor
 from reference.errors import PullError
-from reference.manifests import ImageConfig, Index, Manifest
+from reference.manifests import ImageConfig, Index, Manifest, Manifests
 from reference.store import disk
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def reachable(local: Local, targets: Iterable[Descriptor]) -> Reachable:
     """Follow the targets through every document that is here and can be read."""
     found = Reachable()
     waiting = list(targets)
-    manifests = local.manifests()
+    manifests = switched(local.manifests, AS_STORED)()
     while waiting:
         descriptor = waiting.pop()
         if descriptor.digest in found.documents or not local.content.has(descriptor.digest):
@@ -71,13 +72,14 @@ def reachable(local: Local, targets: Iterable[Descriptor]) -> Reachable:
         if isinstance(document, Index):
             waiting += document.entries
         else:
-            found.images[descriptor.digest] = Stored(descriptor, document, _config(local, document))
+            config = _config(local, document, manifests)
+            found.images[descriptor.digest] = Stored(descriptor, document, config)
     return found
 
 
-def _config(local: Local, manifest: Manifest) -> ImageConfig | None:
+def _config(local: Local, manifest: Manifest, manifests: Manifests) -> ImageConfig | None:
     try:
-        return local.manifests().config(local.read(manifest.config), manifest)
+        return manifests.config(local.read(manifest.config), manifest)
     except PullError:
         return None
 
@@ -122,7 +124,8 @@ class Collector:
                     snapshots.update(each.folders_of(image.config.diff_ids))
                     unpacked = unpacked or each.has(image.config.diff_ids)
             if not (unpacked and self.local.config.discard_unpacked_layers):
-                content.update(layer.digest for layer in image.manifest.layers)
+                layers = (*image.manifest.layers, *image.manifest.others)
+                content.update(layer.digest for layer in layers)
         return content, snapshots
 
     def remove_partial(self, path: Path) -> int:

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from reference.compat import AS_STORED
 from reference.config import AuthConfig, Config, Request, TLSConfig
 from reference.descriptors import Descriptor, is_digest
 from reference.errors import StoreError
@@ -119,7 +120,7 @@ def images(root: Path) -> None:
     """List the names in the store, with the image id and the digest of each."""
     if not root.is_dir():
         return
-    puller = Puller(Config(), root)
+    puller = Puller(Config(quirks=AS_STORED), root)
     ids = {each.name: key for key, image in puller.held().items() for each in image.records}
     rows = [("NAME", "IMAGE ID", "DIGEST")]
     for image in puller.records.list():
@@ -135,7 +136,7 @@ def existing(root: Path, config: Config | None = None) -> Puller:
     """The store in `root`, which isn't made by looking at it."""
     if not root.is_dir():
         raise StoreError(f"there is no store in {root}")
-    return Puller(config or Config(), root)
+    return Puller(config or Config(quirks=AS_STORED), root)
 
 
 def inspect(root: Path, name: str, platform: str | None) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar, cast
 
 from reference.errors import ConfigError
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,79 @@ class Quirks:
 
     unlimited_downloads: bool = False
     """`max_concurrent_downloads` is ignored: the seed looks at the field for uploads."""
+
+    # Manifests and indexes.
+
+    literal_content_types: bool = False
+    """A Content-Type is compared letter by letter, up to the semicolon: one in upper case, or with
+    a blank before its parameter, is unknown (MAN-12, MAN-13)."""
+    head_length_is_final: bool = False
+    """A manifest has to have the length that a HEAD stated, and none if that is 0; nobody asks
+    again by GET (MAN-23, MAN-24)."""
+    get_digest_header_ignored: bool = False
+    """A manifest that had to be read to know its digest isn't compared with the digest in that
+    answer's header (MAN-07)."""
+    manifests_as_blobs: bool = False
+    """What is pulled by digest and isn't found as a manifest is looked for among the blobs, whose
+    Content-Type then says what it is (MAN-10, MAN-11)."""
+    mistyped_manifest_limit: bool = False
+    """A manifest may have 4 x 1048 x 1048 bytes, whatever `max_manifest_size` says (MAN-21)."""
+    inner_types_ignored: bool = False
+    """A document may say that it is of another type of its kind than it was served as, or of
+    another `schemaVersion` (MAN-17)."""
+    unknown_index_entries: bool = False
+    """An entry of a type that nobody can read is chosen if its platform fits (IDX-09)."""
+    os_features_ignored: bool = False
+    """An entry is chosen though it needs an OS feature that nobody promised (IDX-14)."""
+    octet_stream_configs_refused: bool = False
+    """An image whose config is called application/octet-stream can't be pulled: the unpacker
+    doesn't know the type, and so never fetches the layers (MAN-34, Q-12)."""
+    unknown_layers_passed_over: bool = False
+    """Layers of a type that isn't a file system's are fetched and not applied, if the config has no
+    diff id for them (LAYER-10)."""
+    rootfs_types_ignored: bool = False
+    """A config's `rootfs.type` may be anything (LAYER-34)."""
+    unsigned_schema1_refused: bool = False
+    """A schema 1 manifest without a signature is of unknown type (S1-03)."""
+
+    # Content.
+
+    empty_content_refused: bool = False
+    """Nothing of size 0 is fetched, not even an empty layer (BLOB-29)."""
+    embedded_data_ignored: bool = False
+    """What a descriptor carries in its `data` is fetched all the same (BLOB-35)."""
+    sha256_only: bool = False
+    """All content is hashed with SHA-256: what has a sha512 digest never matches (BLOB-36)."""
+    urls_first: bool = False
+    """A descriptor's own URLs are asked before the registry (BLOB-31)."""
+    urls_of_anything: bool = False
+    """URLs count for any content, not only for layers that may not be redistributed (BLOB-31)."""
+    unlimited_resumes: bool = False
+    """A body may break off any number of times, as long as bytes come in between (BLOB-06)."""
+    refused_resume_is_the_end: bool = False
+    """Where the rest isn't sent as asked for, the download fails, and with the error before: that
+    the body broke off (BLOB-08, BLOB-10)."""
+    resets_are_the_end: bool = False
+    """A connection that is reset in the middle of a body isn't resumed (BLOB-12)."""
+    bad_downloads_kept: bool = False
+    """Bytes that failed the verification stay: the next pull hashes them again, asks nobody and
+    fails again. Here until `refpull gc`, in containerd until its collector has run (BLOB-28)."""
+
+    # Layers, records, progress.
+
+    whiteouts_hide_own_files: bool = False
+    """A whiteout also hides what its own layer brought before it (LAYER-14)."""
+    aufs_names_unpacked: bool = False
+    """What AUFS kept for itself below `.wh..wh.plnk` becomes visible files (LAYER-37)."""
+    records_rewritten: bool = False
+    """Every pull writes its records anew, with the time, though nothing changed (IMG-07)."""
+    records_one_by_one: bool = False
+    """Of an image's records each is visible on its own: a failure leaves those before (IMG-10)."""
+    idle_time_counts: bool = False
+    """A request is charged for the time without one before it, since the last look (PROG-14)."""
+    active_until_stored: bool = False
+    """A request counts as active until its content is in the store: a slow disk looks like a
+    stalled registry (PROG-13)."""
 
     @classmethod
     def containerd(cls) -> Quirks:
@@ -36,3 +112,20 @@ class Quirks:
     def names(cls) -> tuple[str, ...]:
         """The names of the switches, in the order in which they are declared."""
         return tuple(each.name for each in fields(cls))
+
+
+AS_STORED = Quirks(
+    inner_types_ignored=True,
+    unknown_layers_passed_over=True,
+    rootfs_types_ignored=True,
+    os_features_ignored=True,
+    mistyped_manifest_limit=True,
+)
+"""For reading what is in a store: a pull let it in, with whatever switches."""
+
+
+def switched(part: type[Part], quirks: Quirks) -> type[Part]:
+    """The same part of a puller with these switches."""
+    if not any(vars(quirks).values()):
+        return part
+    return cast("type[Part]", type(part.__name__, (part,), {"quirks": quirks}))

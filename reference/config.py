@@ -137,6 +137,8 @@ class Config:
             raise ConfigError(f'compat must be "containerd" or absent, not {self.compat!r}')
         if self.compat == "containerd":
             object.__setattr__(self, "quirks", Quirks.containerd())
+        if self.quirks.mistyped_manifest_limit:
+            object.__setattr__(self, "max_manifest_size", 4 * 1048 * 1048)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import httpx
 
 from reference.config import Config
 from reference.descriptors import INDEX_TYPES, MANIFEST_TYPES, Descriptor, is_foreign_type
@@ -53,6 +55,7 @@ class Fetcher:
         self.hosts = hosts
         self.store = store
         self.cancellation = remote.transport.cancellation
+        self.quirks = config.quirks
 
     def document(self, descriptor: Descriptor) -> bytes:
         """The bytes of a manifest, index or config, fetched if need be and bounded."""
@@ -110,9 +113,12 @@ class Fetcher:
         with self.store.ingest(descriptor, wait=self.cancellation.wait) as ingest:
             if ingest.present:
                 return
-            if descriptor.data is not None and len(descriptor.data) == descriptor.size:
+            if not descriptor.size and self.quirks.empty_content_refused:
+                raise SizeMismatch(f"{descriptor.digest} has a size of zero")
+            data = None if self.quirks.embedded_data_ignored else descriptor.data
+            if data is not None and len(data) == descriptor.size:
                 ingest.restart()
-                ingest.write(descriptor.data)
+                ingest.write(data)
                 ingest.commit()
                 return
             self.download(descriptor, ingest)
@@ -129,6 +135,8 @@ class Fetcher:
                     self.drain(source, descriptor, ingest)
                     return
                 except IntegrityError as error:
+                    if self.quirks.bad_downloads_kept:
+                        raise
                     # Nobody knows which part was wrong, so whoever comes next begins anew.
                     ingest.restart()
                     if not again:
@@ -144,16 +152,14 @@ class Fetcher:
         Only layers that may not be redistributed have a use for URLs; for anything else they would
         let a manifest choose whom this machine talks to (Q-31).
         """
-        urls = self.foreign_urls(descriptor)
-        hosts = list(self.hosts)
-        return [
-            *(Source(host, last=not urls and host is hosts[-1]) for host in hosts),
-            *(Source(url=url, last=url is urls[-1]) for url in urls),
-        ]
+        found = [Source(host) for host in self.hosts]
+        urls = [Source(url=url) for url in self.foreign_urls(descriptor)]
+        found = urls + found if self.quirks.urls_first else found + urls
+        return [replace(source, last=source is found[-1]) for source in found]
 
     def foreign_urls(self, descriptor: Descriptor) -> list[str]:
         """The descriptor's URLs that may be asked."""
-        if not is_foreign_type(descriptor.media_type):
+        if not (is_foreign_type(descriptor.media_type) or self.quirks.urls_of_anything):
             return []
         return [url for url in descriptor.urls if url.startswith(("https://", "http://"))]
 
@@ -163,11 +169,13 @@ class Fetcher:
         idle = 0
         refusals = 0
         furthest = ingest.offset
+        broken: BodyError | None = None
         while ingest.remaining or not ingest.offset:
             try:
                 with self.open(source, descriptor, ingest.offset) as answer:
                     if not self.position(answer, ingest):
-                        raise BodyError(f"{safe_url(answer.ask.url)}: not the part asked for")
+                        where = safe_url(answer.ask.url)
+                        raise broken or BodyError(f"{where}: not the part asked for")
                     self.copy(answer, descriptor, ingest)
                 break
             except BodyError as error:
@@ -175,16 +183,22 @@ class Fetcher:
                 idle = 0 if ingest.offset > furthest else idle + 1
                 furthest = max(furthest, ingest.offset)
                 budget -= 1
-                if not self.may_resume(error, idle, budget):
+                if error is broken or not self.may_resume(error, idle, budget):
                     raise
+                if self.quirks.refused_resume_is_the_end:
+                    broken = error
                 if idle:
                     self.cancellation.wait(self.pause(idle))
-            except RegistryError as error:
-                if not ingest.offset or refusals or not self.is_range_refused(error):
+            except (RegistryError, AuthError) as error:
+                if broken:
+                    raise broken from None
+                may_be_range = isinstance(error, RegistryError) and self.is_range_refused(error)
+                if not ingest.offset or refusals or not may_be_range:
                     raise
                 refusals += 1
                 ingest.restart()
-        ingest.commit()
+        with self.remote.transport.reporter.storing():
+            ingest.commit()
 
     def open(self, source: Source, descriptor: Descriptor, offset: int) -> Answer:
         """Ask a source for the content from `offset` on."""
@@ -288,7 +302,11 @@ class Fetcher:
 
     def may_resume(self, error: BodyError, idle: int, budget: int) -> bool:
         """Whether a broken body is asked for again: within the budget, and while bytes come."""
-        return budget > 0 and idle <= self.config.resume_attempts
+        reset = isinstance(error.__cause__, httpx.ReadError)
+        if reset and self.quirks.resets_are_the_end:
+            return False
+        left = budget > 0 or self.quirks.unlimited_resumes
+        return left and idle <= self.config.resume_attempts
 
     def pause(self, idle: int) -> float:
         """Seconds before a body that brought nothing, `idle` times by now, is asked for again."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from reference.compat import Quirks
 from reference.descriptors import Descriptor
 from reference.errors import PullError, StoreError
 
@@ -59,6 +60,8 @@ class Image:
 
 class ImageStore:
     """The records of one root folder."""
+
+    quirks = Quirks()
 
     def __init__(self, root: Path, clock: Callable[[], datetime] = _now) -> None:
         self._path = root / "images.db"
@@ -119,7 +122,8 @@ class ImageStore:
         now = self._clock()
         if before is None:
             return Image(name, target, labels, now, now)
-        if (before.target, before.labels) == (target, labels):
+        same = (before.target, before.labels) == (target, labels)
+        if same and not self.quirks.records_rewritten:
             return before
         return Image(name, target, labels, before.created, now)
 

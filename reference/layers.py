@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reference import tar
+from reference.compat import Quirks
 from reference.decompress import Decompressor
 from reference.descriptors import algorithm_of
 from reference.errors import DiffIDMismatch, LayerError, StoreError, UnsafeEntry
@@ -43,6 +44,7 @@ class LayerApplier(FileMaker):
     """
 
     decompressor: type[Decompressor] = Decompressor
+    quirks = Quirks()
 
     def __init__(
         self,
@@ -153,6 +155,8 @@ class LayerApplier(FileMaker):
 
     def is_hidden(self, parent: bytes) -> bool:
         """Whether a directory on the way is one that no container may see."""
+        if self.quirks.aufs_names_unpacked:
+            return False
         return parent.startswith(WHITEOUT) or b"/" + WHITEOUT in parent
 
     # Whiteouts
@@ -172,7 +176,11 @@ class LayerApplier(FileMaker):
     def hide(self, path: bytes) -> None:
         """Remove what lower layers have at `path`; none there is fine (LAYER-12, LAYER-15)."""
         place = self.place(path, create=False)
-        if place is not None and self.first_time(place.path):
+        if place is None:
+            return
+        if self.quirks.whiteouts_hide_own_files:
+            self.root.remove(place.parent, place.name, place.path)
+        elif self.first_time(place.path):
             self.root.remove(place.parent, place.name, place.path, self.keeps)
 
     def first_time(self, hidden: bytes) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reference.check import Checker, Problem
 from reference.collect import Collected, Collector
-from reference.compat import with_quirks
+from reference.compat import switched
 from reference.config import Config
 from reference.descriptors import Descriptor
 from reference.errors import ConfigError, ManifestError, PullError, StoreError
@@ -67,7 +67,7 @@ class Local:
         self.config = config
         self.root = root
         for part in ("manifests", "platforms", "store", "layers", "images"):
-            setattr(self, part, with_quirks(getattr(self, part), config.quirks))
+            setattr(self, part, switched(getattr(self, part), config.quirks))
         self.content = self.store(root)
         self.records = self.images(root)
         self.snapshotters: dict[str, Snapshots] = {

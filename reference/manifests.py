@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reference.compat import Quirks
 from reference.descriptors import (
     CONFIG_TYPES,
     INDEX_TYPES,
     MANIFEST_TYPES,
+    OCTET_STREAM,
     Descriptor,
     check_digest,
     is_layer_type,
@@ -36,6 +38,13 @@ class Manifest:
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    others: tuple[Descriptor, ...] = ()
+    """What is stored with the image and is none of its layers."""
+
+    @property
+    def content(self) -> tuple[Descriptor, ...]:
+        """All that the manifest names."""
+        return (self.config, *self.layers, *self.others)
 
 
 @dataclass(frozen=True)
@@ -49,13 +58,15 @@ class ImageConfig:
 class Manifests:
     """Reads the documents of an image."""
 
+    quirks = Quirks()
+
     def read(self, data: bytes, descriptor: Descriptor) -> Index | Manifest:
         """The document of `descriptor`; its media type says what it has to be."""
         self.check_known(descriptor)
         document = self.parse(data, descriptor.digest)
         self.check_media_type(document, descriptor)
         self.check_unambiguous(document, descriptor)
-        if document.get("schemaVersion", 2) != 2:
+        if document.get("schemaVersion", 2) != 2 and not self.quirks.inner_types_ignored:
             raise ManifestError(f"{descriptor.digest} has a schemaVersion other than 2")
         if descriptor.media_type in INDEX_TYPES:
             return Index(self.entries(document, descriptor))
@@ -84,6 +95,9 @@ class Manifests:
     def check_media_type(self, document: Mapping[str, Any], descriptor: Descriptor) -> None:
         """The type inside the document must be the one it was served as (MAN-17)."""
         inside = document.get("mediaType")
+        foreign = MANIFEST_TYPES if descriptor.media_type in INDEX_TYPES else INDEX_TYPES
+        if self.quirks.inner_types_ignored and inside not in foreign:
+            return
         if inside not in (None, "", descriptor.media_type):
             raise AmbiguousManifest(
                 f"{descriptor.digest} was served as {descriptor.media_type} but says it is {inside}"
@@ -116,7 +130,10 @@ class Manifests:
     def image(self, document: Mapping[str, Any], descriptor: Descriptor) -> Manifest:
         """The config and the layers of a manifest."""
         config = self.descriptor(document.get("config"))
-        if config.media_type not in CONFIG_TYPES:
+        known = CONFIG_TYPES
+        if self.quirks.octet_stream_configs_refused:
+            known -= {OCTET_STREAM}
+        if config.media_type not in known:
             raise UnsupportedMediaType(
                 f"the config of {descriptor.digest} is {config.media_type}: not an image's"
             )
@@ -124,9 +141,13 @@ class Manifests:
             self.descriptor(layer)
             for layer in _list(document.get("layers"), "layers", descriptor.digest)
         )
+        others: tuple[Descriptor, ...] = ()
+        if self.quirks.unknown_layers_passed_over:
+            others = tuple(layer for layer in layers if not is_layer_type(layer.media_type))
+            layers = tuple(layer for layer in layers if layer not in others)
         for layer in layers:
             self.check_layer_type(layer)
-        return Manifest(config, layers)
+        return Manifest(config, layers, others)
 
     def check_layer_type(self, layer: Descriptor) -> None:
         """An image with a layer that nobody can apply can't be unpacked as a whole (LAYER-07)."""
@@ -159,7 +180,7 @@ class Manifests:
 
     def check_rootfs_type(self, kind: object, digest: str) -> None:
         """Only layers are known; whoever unpacks has to refuse anything else (LAYER-34)."""
-        if kind != "layers":
+        if kind != "layers" and not self.quirks.rootfs_types_ignored:
             raise ManifestError(f"config {digest} has no rootfs of type layers")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from reference.compat import Quirks
 from reference.descriptors import INDEX_TYPES, MANIFEST_TYPES, Descriptor
 from reference.errors import ConfigError, NoMatchingPlatform
 
@@ -96,6 +97,8 @@ class Platform:
 class PlatformMatcher:
     """Chooses from an index for one platform."""
 
+    quirks = Quirks()
+
     def __init__(self, platform: Platform) -> None:
         self.platform = platform.normalised()
         self.runs = self.compatible(self.platform)
@@ -116,7 +119,8 @@ class PlatformMatcher:
 
     def rank(self, platform: Platform) -> int | None:
         """The place of `platform` among those that run here, 0 the best; None if it doesn't run."""
-        if not platform.features <= self.platform.features:
+        ignored = self.quirks.os_features_ignored
+        if not (ignored or platform.features <= self.platform.features):
             return None  # it needs features of the OS that nobody promised (IDX-14)
         plain = replace(platform, features=frozenset())
         for place, runs in enumerate(self.runs):
@@ -137,7 +141,8 @@ class PlatformMatcher:
         """
         ranked: list[tuple[int, Descriptor]] = []
         for entry in entries:
-            if entry.media_type not in INDEX_TYPES | MANIFEST_TYPES:
+            known = entry.media_type in INDEX_TYPES | MANIFEST_TYPES
+            if not known and not self.quirks.unknown_index_entries:
                 continue
             rank = (
                 len(self.runs)

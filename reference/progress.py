@@ -72,6 +72,7 @@ class ProgressReporter:
     """Counts requests and bytes of one pull, and cancels it when they stand still."""
 
     def __init__(self, config: Config, name: str, cancellation: Cancellation) -> None:
+        self.quirks = config.quirks
         self.timeout = config.progress_timeout
         self.longest_interval = config.progress_interval
         self.interval_floor = config.progress_interval_floor
@@ -103,6 +104,19 @@ class ProgressReporter:
         with self._lock:
             self._bytes += count
 
+    @contextmanager
+    def storing(self) -> Iterator[None]:
+        """Content that has come whole is put into the store: for containerd's reporter that is
+        still the request (PROG-13)."""
+        if not self.quirks.active_until_stored:
+            yield
+            return
+        self.begin()
+        try:
+            yield
+        finally:
+            self.end()
+
     def status(self) -> tuple[int, int]:
         """Requests under way, and body bytes so far."""
         with self._lock:
@@ -123,7 +137,8 @@ class ProgressReporter:
         look after an idle one starts the clock anew: a request is never charged for the time
         before it began.
         """
-        return active == 0 or received > self._last_bytes or self._last_active == 0
+        begun = self._last_active == 0 and not self.quirks.idle_time_counts
+        return active == 0 or received > self._last_bytes or begun
 
     def look(self, now: float) -> bool:
         """One look at the counters at time `now` (seconds); True when the pull stands still."""

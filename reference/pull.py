@@ -21,6 +21,7 @@ from reference.config import Request
 from reference.descriptors import (
     INDEX_TYPES,
     MANIFEST_TYPES,
+    SCHEMA1_SIGNED,
     SCHEMA1_TYPES,
     Descriptor,
     is_encrypted_type,
@@ -101,6 +102,8 @@ class Puller(Local):
             deciding = self.deciding(hosts, candidates, name)
             resolved = resolver.resolve(name, deciding)
             schema1 = resolved.descriptor.media_type in SCHEMA1_TYPES
+            if self.config.quirks.unsigned_schema1_refused:
+                schema1 = resolved.descriptor.media_type == SCHEMA1_SIGNED
             if self.is_misstated(resolved, fetcher):
                 resolved = resolver.reread(name, deciding)
             found = (
@@ -146,7 +149,7 @@ class Puller(Local):
         The digest decides what a manifest is; nobody has vouched for that length (C02).
         """
         known = resolved.descriptor.media_type in INDEX_TYPES | MANIFEST_TYPES
-        if resolved.body is not None or not known:
+        if resolved.body is not None or not known or self.config.quirks.head_length_is_final:
             return False
         try:
             fetcher.document(resolved.descriptor)
@@ -197,7 +200,7 @@ class Puller(Local):
             if self.unpacker(request).has(diff_ids):
                 return self.unpacker(request).rootfs(diff_ids)
         with self.concurrent(fetcher) as downloads:
-            downloads.start((manifest.config, *manifest.layers))
+            downloads.start(manifest.content)
             downloads.wait(manifest.config)
             config = self.read_config(found, matcher)
             rootfs = None
@@ -247,8 +250,10 @@ class Puller(Local):
         repo_tag = str(name) if name.tag else ""
         repo_digest = self.repo_digest(name, found.target, schema1=schema1)
         labels = {**MANAGED, **(PINNED if str(name) in self.config.pinned_images else {})}
-        names = filter(None, (image_id, repo_tag, repo_digest))
-        self.records.put_all(names, found.target, labels, anew=str(name))
+        names = list(dict.fromkeys(filter(None, (str(name), image_id, repo_digest))))
+        one_by_one = self.config.quirks.records_one_by_one
+        for together in [[each] for each in names] if one_by_one else [names]:
+            self.records.put_all(together, found.target, labels, anew=str(name))
         return Pulled(
             name=str(name),
             image_id=image_id,

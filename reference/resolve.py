@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reference.config import Config
@@ -62,6 +63,10 @@ class Resolver:
                 return self.at(host, name, last=number == len(hosts))
             except HOST_ERRORS as error:
                 failures.add(error)
+        if name.digest and self.config.quirks.manifests_as_blobs:
+            for number, host in enumerate(hosts, start=1):
+                with suppress(*HOST_ERRORS):
+                    return self.among_blobs(host, name, last=number == len(hosts))
         raise failures.worst()
 
     def reread(self, name: Name, hosts: Sequence[Host]) -> Resolved:
@@ -87,6 +92,16 @@ class Resolver:
         with self.ask(host, "GET", name, last=last) as answer:
             return self.read(answer, name)
 
+    def among_blobs(self, host: Host, name: Name, *, last: bool) -> Resolved:
+        """Resolve a digest by the blob that has it (MAN-10)."""
+        with self.remote.ask(
+            host, "HEAD", "blobs", name.object, accept=ACCEPT, last=last
+        ) as answer:
+            described = self.described(answer, name)
+        if described is None:
+            raise ManifestError(f"blob {name.digest} has no length")
+        return Resolved(described)
+
     def ask(self, host: Host, method: str, name: Name, *, last: bool) -> Answer:
         """Ask for the manifest. A host that refuses HEAD (405) is asked by GET (MAN-04)."""
         return self.remote.ask(host, method, "manifests", name.object, accept=ACCEPT, last=last)
@@ -99,7 +114,9 @@ class Resolver:
         """
         digest = name.digest or self.digest_header(answer)
         size = answer.content_length
-        if digest is None or not size:
+        if digest is None or size is None:
+            return None
+        if not size and not self.config.quirks.head_length_is_final:
             return None
         return Descriptor(self.media_type(answer), digest, size)
 
@@ -115,7 +132,9 @@ class Resolver:
         self.check_size(answer.content_length or 0, name)
         body = answer.read(self.config.max_manifest_size)
         media_type = self.media_type(answer)
-        digest = name.digest or self.digest_header(answer) or self.hash(body, media_type)
+        stated = not self.config.quirks.get_digest_header_ignored
+        header = self.digest_header(answer) if stated else None
+        digest = name.digest or header or self.hash(body, media_type)
         return Resolved(Descriptor(media_type, digest, len(body)), body)
 
     def hash(self, body: bytes, media_type: str) -> str:
@@ -124,8 +143,11 @@ class Resolver:
 
     def media_type(self, answer: Answer) -> str:
         """What kind of document it is: the Content-Type says so, not the content (MAN-12)."""
+        media_type = answer.media_type
+        if self.config.quirks.literal_content_types:
+            media_type = str(answer.headers.get("content-type", "")).partition(";")[0]
         # Some old registries serve their schema 1 manifests as text/plain (MAN-15).
-        return SCHEMA1_SIGNED if answer.media_type == "text/plain" else answer.media_type
+        return SCHEMA1_SIGNED if media_type == "text/plain" else media_type
 
     def check_size(self, size: int, name: Name) -> None:
         """Refuse a manifest that is too large, before it is read (MAN-21, MAN-25)."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
+from reference.compat import Quirks
 from reference.descriptors import (
     ALGORITHMS,
     Descriptor,
@@ -200,6 +201,7 @@ class Store:
     """Blobs by digest under one folder. Safe for any number of threads and processes."""
 
     ingests: type[Ingest] = Ingest
+    quirks = Quirks()
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -304,6 +306,8 @@ class Store:
 
     def verify_digest(self, descriptor: Descriptor, actual: str) -> None:
         """Compare the digest of the whole content with the descriptor's (BLOB-02)."""
+        if self.quirks.sha256_only and algorithm_of(descriptor.digest) != "sha256":
+            raise DigestMismatch(f"{descriptor.digest} isn't a sha256 digest")
         if actual != descriptor.digest:
             raise DigestMismatch(f"content has digest {actual}, not {descriptor.digest}")
 
@@ -312,4 +316,4 @@ class Store:
 
         Containerd keeps them, and then fails again without asking the registry (Q-33, BLOB-28).
         """
-        return not isinstance(error, IntegrityError)
+        return self.quirks.bad_downloads_kept or not isinstance(error, IntegrityError)
