@@ -128,7 +128,9 @@ def test_get_digest_header_ignored(registry: Registry, tmp_path: Path) -> None:
 def test_manifests_as_blobs(registry: Registry, tmp_path: Path) -> None:
     image = registry.add(an_image())
     registry.on(manifest(image), method="HEAD").status(404)
-    registry.on(blob(image.digest), method="HEAD").status(200).body(image.manifest, image.spec.media_type)
+    registry.on(blob(image.digest), method="HEAD").status(200).body(
+        image.manifest, image.spec.media_type
+    )
     refused(tmp_path, image.by_digest, NotFound)  # MAN-05
     found = pull(tmp_path, image.by_digest, "manifests_as_blobs")
     assert found.digest == image.digest  # MAN-10, MAN-11
