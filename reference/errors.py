@@ -37,23 +37,34 @@ a signed URL) never get into a message: use `safe_url` for any URL that was read
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
+
+_PORT = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::[0-9]{0,5})?")
 
 
 def one_line(text: str, limit: int = 300) -> str:
     """Return `text` without control characters and cut to `limit` characters."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    flat = " ".join(text.split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def safe_url(url: str) -> str:
-    """Return scheme, host and path of `url`: user info, query and fragment may hold secrets."""
+    """Return scheme, host and path of `url`: user info, query and fragment may hold secrets.
+
+    So may what looks like a port or a path where user info isn't written as it should be.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
         return "<unreadable URL>"
-    netloc = parts.netloc.rpartition("@")[2]
-    return one_line(f"{parts.scheme}://{netloc}{parts.path}" if netloc else parts.path)
+    host = parts.netloc.rpartition("@")[2]
+    if not _PORT.fullmatch(host):
+        host = host.partition(":")[0] + ":…"
+    path = parts.path.rpartition("@")[2]
+    return one_line(f"{parts.scheme}://{host}{path}" if host else path)
 
 
 class PullError(Exception):
