@@ -21,7 +21,9 @@ from reference.tls import TLSOptions
 PULL, RESOLVE, PUSH = "pull", "resolve", "push"
 CAPABILITIES = frozenset({PULL, RESOLVE, PUSH})
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
-_DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h)")
+_LONGEST = (2**63 - 1) / 1e9
+"""Seconds: Go counts nanoseconds in 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def parse_duration(text: str) -> float:
     for part in parts:
         number = part.rstrip("nuµμmsh")
         total += float(number) * _UNITS[part[len(number) :]]
+    if total > _LONGEST:
+        raise ValueError(f"invalid duration {text!r}: more than {_LONGEST:.0f} seconds")
     return total
 
 
@@ -62,9 +66,10 @@ def find_directory(roots: Iterable[Path], authority: str) -> Path | None:
                 directory.stat()
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: no path has a NUL in it
+                why = getattr(error, "strerror", error)
                 raise HostsConfigError(
-                    f"can't look for hosts of {authority} in {str(root)!r}: {error.strerror}"
+                    f"can't look for hosts of {authority} in {str(root)!r}: {why}"
                 ) from None
             return directory
     return None
@@ -88,7 +93,7 @@ def load_directory(directory: Path) -> tuple[HostEntry, ...]:
         return (HostEntry(tls=read_certificates(directory)),)
     try:
         return parse_hosts(text.decode(), directory)
-    except (ValueError, HostsConfigError) as error:
+    except (ValueError, RecursionError, HostsConfigError) as error:
         raise HostsConfigError(f"{str(directory / 'hosts.toml')!r}: {error}") from None
 
 
@@ -167,7 +172,7 @@ def _tls(table: Mapping[str, Any], directory: Path) -> TLSOptions | None:
     authorities = tuple(directory / file for file in _strings(table.get("ca", []), "ca"))
     pairs: list[tuple[Path, Path | None]] = []
     client = table.get("client", [])
-    for item in [client] if isinstance(client, str) else client:
+    for item in client if isinstance(client, list) else [client]:
         names = _strings(item, "client")
         if isinstance(item, list) and len(names) != 2:
             raise HostsConfigError('each pair of "client" must be [certificate, key]')

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from reference.config import AuthConfig, Config, RegistryConfig, TLSConfig
-from reference.errors import ConfigError, one_line
+from reference.errors import ConfigError, one_line, safe_url
 from reference.hostfile import parse_duration
 
 NODE = "node"
@@ -36,7 +36,7 @@ def load_config(path: Path, defaults: Config | None = None) -> Config:
         document = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"can't read {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} isn't TOML: {one_line(str(error))}") from None
     config = defaults or Config()
     top = Section(document, str(path))
@@ -108,7 +108,7 @@ def with_registry(config: Config, registry: Section) -> Config:
         raise ConfigError(f"{registry.place}: mirrors can't be set beside config_path")
     # `auths` has whole URLs, and belongs to the host in them; `configs` says it more exactly.
     found = {
-        urlsplit(url).netloc or url: RegistryConfig(auth=credentials(auth))
+        host_in(url): RegistryConfig(auth=credentials(auth))
         for url, auth in registry.section("auths").sections()
     }
     found |= {name: host(table) for name, table in registry.section("configs").sections()}
@@ -122,6 +122,14 @@ def with_registry(config: Config, registry: Section) -> Config:
         configs=found,
         headers={name: headers.texts(name) for name in headers.table},
     )
+
+
+def host_in(url: str) -> str:
+    """The host[:port] of a key of `auths`."""
+    try:
+        return urlsplit(url).netloc or url
+    except ValueError:
+        raise ConfigError(f"auths: {safe_url(url)} can't be parsed") from None
 
 
 def host(section: Section) -> RegistryConfig:

@@ -146,6 +146,10 @@ def test_a_change_takes_effect_with_the_next_pull(tmp_path: Path) -> None:
         ('[host."https://user:pw@m.test"]', "must be http"),
         ("host = 1", "must hold tables"),
         ('server = "https://[bad"', "can't parse endpoint"),
+        ("client = true", "client must be a string"),
+        ("client = {a = 1}", "client must be a string"),
+        ("server = " + "[" * 5000, "recursion"),
+        ('dial_timeout = "' + "9" * 400 + 's"', "invalid duration"),
     ],
 )
 def test_a_broken_file_is_an_error_that_says_where(tmp_path: Path, text: str, why: str) -> None:
@@ -367,6 +371,11 @@ def test_an_endpoint_that_cannot_be_parsed_is_an_error() -> None:
         Hosts(Config(mirrors={"a.test": ["http://[bad"]})).of("a.test")  # HOST-09
 
 
+def test_a_root_with_a_nul_in_it_is_an_error() -> None:
+    with pytest.raises(HostsConfigError, match="null byte"):
+        of(Path("a\0b"))
+
+
 # schemes, names and URLs
 
 
@@ -449,7 +458,9 @@ def test_go_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "-1s", "1d", "5m x"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "s", "5 s", "-1s", "1d", "5m x", "\u0661s", "9" * 400 + "s", "2562048h"]
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="invalid duration"):
         parse_duration(text)

@@ -104,6 +104,8 @@ def test_what_the_file_leaves_open_stays(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("x =", "isn't TOML"),
+        ("x = " + "[" * 5000, "isn't TOML"),
+        (f'[{SEED}.registry.auths."http://[bad"]', "can't be parsed"),
         ("plugins = 1", "plugins must be a table"),
         (f"[{SEED}]\nmax_concurrent_downloads = -1", "max_concurrent_downloads must be a number"),
         (f"[{SEED}]\nmax_concurrent_downloads = true", "max_concurrent_downloads must be a number"),
