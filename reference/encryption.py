@@ -35,6 +35,7 @@ PUBLIC_OPTIONS = "org.opencontainers.image.enc.pubopts"
 _CIPHER = "AES_256_CTR_HMAC_SHA256"
 _LONGEST = 64 * 1024
 """Longest wrapped key or key file, in bytes."""
+_MOST_READERS = 256
 _AES_GCM = {16: "2.16.840.1.101.3.4.1.6", 32: "2.16.840.1.101.3.4.1.46"}
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -80,7 +81,7 @@ class Keys:
         """The key of a layer. LayerError where none of ours opens it (ENC-05)."""
         keys = self.load()
         for annotation, unwrap in _WRAPPINGS.items():
-            for wrapped in filter(None, layer.annotations.get(annotation, "").split(",")):
+            for wrapped in _wrapped(layer, annotation):
                 for key in keys:
                     opened = unwrap(_decoded(wrapped, layer), key)
                     if opened is not None:
@@ -131,6 +132,14 @@ class Plain(io.RawIOBase):
                 raise LayerError(f"layer {self._what} is another one than was encrypted")
 
 
+def _wrapped(layer: Descriptor, annotation: str) -> list[str]:
+    """The layer's key as each reader got it; trying one takes a millisecond, so not any number."""
+    found = list(filter(None, layer.annotations.get(annotation, "").split(",")))
+    if len(found) > _MOST_READERS:
+        raise LayerError(f"layer {layer.digest} is encrypted for more than {_MOST_READERS} readers")
+    return found
+
+
 def _layer_key(opened: bytes, layer: Descriptor) -> LayerKey:
     try:
         private = json.loads(opened)
@@ -146,7 +155,7 @@ def _layer_key(opened: bytes, layer: Descriptor) -> LayerKey:
         Cipher(algorithms.AES256(key.secret), modes.CTR(key.nonce))
         if key.digest:
             algorithm_of(key.digest)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise LayerError(f"the key of layer {layer.digest} can't be understood") from None
     return key
 

@@ -25,8 +25,10 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from fakeregistry import File, Image, Layer, Registries, Registry, an_image, blob
-from fakeregistry.content.encryption import LayerKey
+from fakeregistry.content.encryption import PUBLIC_OPTIONS, WRAPPED_KEYS, LayerKey, jwe
 from reference.config import Config, Request
+from reference.descriptors import ENCRYPTED, OCI_LAYER_GZIP, Descriptor
+from reference.encryption import Key, Keys
 from reference.errors import ConfigError, LayerError
 from reference.pull import Pulled, Puller
 
@@ -177,6 +179,33 @@ def test_wrapped_keys_of_all_sorts_end_in_one_line(
     with pytest.raises(LayerError) as caught:
         pull(wrong, tmp_path / "store", tmp_path / "key.pem")
     assert "\n" not in str(caught.value)
+
+
+def key_of(opened: bytes, **annotations: str) -> object:
+    """What is understood of a layer's key that says `opened`."""
+    wrapped = {
+        WRAPPED_KEYS: base64.b64encode(jwe(opened, KEY, "")).decode(),
+        PUBLIC_OPTIONS: base64.b64encode(b"{}").decode(),
+    }
+    digest = "sha256:" + "0" * 64
+    layer = Descriptor(OCI_LAYER_GZIP + ENCRYPTED, digest, 1, annotations=wrapped | annotations)
+
+    class Held(Keys):
+        def load(self) -> list[Key]:
+            return [KEY.private]
+
+    return Held().unwrap(layer)
+
+
+@pytest.mark.parametrize("opened", [b"[" * 10_000, b"[]", b"{}", b'{"symkey":1}', b"\xff"])
+def test_a_key_that_says_nothing_useful_is_refused(opened: bytes) -> None:
+    with pytest.raises(LayerError, match="can't be understood"):
+        key_of(opened)
+
+
+def test_no_layer_is_for_any_number_of_readers() -> None:
+    with pytest.raises(LayerError, match="more than 256 readers"):
+        key_of(b"{}", **{WRAPPED_KEYS: "AAAA," * 257})
 
 
 def certificate(key: rsa.RSAPrivateKey) -> bytes:
