@@ -60,16 +60,17 @@ class OverlaySnapshots(Snapshots):
         """Apply the layers that no image before had; `view` shows them together."""
         chain = self.chain(config.diff_ids)
         for number, target in enumerate(chain):
-            if target.is_dir():
-                continue
-            layer = manifest.layers[number]
-            wait(layer)
-            with self.making() as made:
-                with self.upper(made, chain[:number]) as folder:
-                    applier = self.layers(folder, check=check)
-                    self.apply_layer(applier, store, layer, config.diff_ids[number])
-                with disk(f"cannot publish {target}"), suppress(FileExistsError):
-                    self.publish(made, target)
+            with self.alone(target, check):
+                if target.is_dir():
+                    continue
+                layer = manifest.layers[number]
+                wait(layer)
+                with self.making() as made:
+                    with self.upper(made, chain[:number]) as folder:
+                        applier = self.layers(folder, check=check)
+                        self.apply_layer(applier, store, layer, config.diff_ids[number])
+                    with disk(f"cannot publish {target}"), suppress(FileExistsError):
+                        self.publish(made, target)
 
     @contextmanager
     def upper(self, made: Path, below: Sequence[Path]) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from reference.store import Store, disk
 
 NATIVE = "native"
 _NEW = ".new-"
+_LOOK = 0.05  # seconds after which a pull that waits for another sees that it was cancelled
 EMPTY_CHAIN = digest_of(b"")
 """Stands for the chain id of no layers at all, which has none."""
 
@@ -56,6 +58,8 @@ class Snapshots:
     def __init__(self, root: Path, layers: type[LayerApplier], keys: Sequence[Path] = ()) -> None:
         self.layers = layers
         self.keys = keys
+        self._busy: set[Path] = set()
+        self._free = threading.Condition()
         self.root = root / self.folder
         with disk(f"cannot set up snapshots in {root}"):
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -108,13 +112,29 @@ class Snapshots:
         removed again, whatever went wrong.
         """
         target = self.path(config.diff_ids)
-        if target.is_dir():
-            return
-        with self.making() as made:
-            self.apply(made, store, manifest, config, wait, check)
-            # Another pull of the same image may have been faster: its folder is as good.
-            with disk(f"cannot publish {target}"), suppress(FileExistsError):
-                self.publish(made, target)
+        with self.alone(target, check):
+            if target.is_dir():
+                return
+            with self.making() as made:
+                self.apply(made, store, manifest, config, wait, check)
+                # Another process may have been faster: its folder is as good.
+                with disk(f"cannot publish {target}"), suppress(FileExistsError):
+                    self.publish(made, target)
+
+    @contextmanager
+    def alone(self, target: Path, check: Callable[[], None]) -> Iterator[None]:
+        """Be the only pull of this process that unpacks `target`; others wait (CONC-07)."""
+        with self._free:
+            while target in self._busy:
+                check()
+                self._free.wait(_LOOK)
+            self._busy.add(target)
+        try:
+            yield
+        finally:
+            with self._free:
+                self._busy.remove(target)
+                self._free.notify_all()
 
     @contextmanager
     def making(self) -> Iterator[Path]:

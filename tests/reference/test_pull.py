@@ -270,6 +270,35 @@ def test_two_pulls_at_a_time(registry: Registry, puller: Puller) -> None:
     assert all(len(registry.requests(blob(layer))) == 1 for layer in image.layers)  # BLOB-25
 
 
+def test_what_several_pulls_want_is_unpacked_by_one(registry: Registry, tmp_path: Path) -> None:
+    """CONC-07: the others wait; where it fails, the next one does it."""
+    image = registry.add(an_image(layers=2))
+    begun: list[bool] = []
+
+    class Counting(LayerApplier):
+        def apply(self, blob: BinaryIO | Path, media_type: str, diff_id: str | None = None) -> str:
+            begun.append(True)
+            if len(begun) == 1:
+                raise LayerError("not this time")
+            return super().apply(blob, media_type, diff_id)
+
+    puller = noting(Counting, tmp_path)
+    failed: list[PullError] = []
+
+    def work() -> None:
+        try:
+            pull(puller, image)
+        except LayerError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert (len(failed), len(begun)) == (1, 3)
+
+
 def test_two_tags_of_one_image_at_a_time(registry: Registry, puller: Puller) -> None:
     """CONC-09"""
     spec = an_image(layers=2)
