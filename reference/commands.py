@@ -159,7 +159,11 @@ def inspect(root: Path, name: str, platform: str | None) -> None:
         "manifest": found.descriptor.to_json(),
         "layers": [layer.to_json() for layer in found.manifest.layers],
         "snapshots": {
-            each.name: [asdict(mount) for mount in each.mounts(config.diff_ids)] for each in made
+            each.name: {
+                "mounts": [asdict(mount) for mount in each.mounts(config.diff_ids)],
+                "labels": each.labels(config.diff_ids),
+            }
+            for each in made
         },
         "config": config.platform,
     }

@@ -86,6 +86,9 @@ class Quirks:
     """A whiteout also hides what its own layer brought before it (LAYER-14)."""
     aufs_names_unpacked: bool = False
     """What AUFS kept for itself below `.wh..wh.plnk` becomes visible files (LAYER-37)."""
+    manifest_labels: bool = False
+    """What a manifest annotates its layers with (`containerd.io/snapshot/`) reaches the snapshotter
+    as labels, also while `disable_snapshot_annotations` is on (ANN-07)."""
     records_rewritten: bool = False
     """Every pull writes its records anew, with the time, though nothing changed (IMG-07)."""
     records_one_by_one: bool = False

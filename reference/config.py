@@ -90,6 +90,8 @@ class Config:
     """Private keys for encrypted layers: files, or folders of files."""
     runtimes: Mapping[str, str] = field(default_factory=dict)
     """Runtime handler to its snapshotter; "" is the default one."""
+    disable_snapshot_annotations: bool = True
+    """Tell snapshotters nothing of layers beside their content; see `reference.labels`."""
     pinned_images: frozenset[str] = frozenset()
     """Normalised names of images that a kubelet shall not remove to make room."""
     discard_unpacked_layers: bool = False

@@ -14,11 +14,12 @@ import ctypes
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from reference.descriptors import Descriptor
 from reference.errors import StoreError
+from reference.labels import labels_of
 from reference.manifests import ImageConfig, Manifest
 from reference.snapshots import Mount, Snapshots
 from reference.store import Store, disk
@@ -69,8 +70,7 @@ class OverlaySnapshots(Snapshots):
                     with self.upper(made, chain[:number]) as folder:
                         applier = self.layers(folder, check=check)
                         self.apply_layer(applier, store, layer, config.diff_ids[number])
-                    with disk(f"cannot publish {target}"), suppress(FileExistsError):
-                        self.publish(made, target)
+                    self.publish(made, target, labels_of(layer))
 
     @contextmanager
     def upper(self, made: Path, below: Sequence[Path]) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reference.auth import Authorizer
@@ -31,6 +31,7 @@ from reference.errors import Cancelled, ConfigError, NoMatchingPlatform, Promise
 from reference.fetch import Fetcher
 from reference.hosts import Host, Hosts
 from reference.images import MANAGED, PINNED
+from reference.labels import annotated, bare
 from reference.leases import InUseError, at_once
 from reference.local import Found, Local
 from reference.manifests import ImageConfig, Manifest
@@ -111,6 +112,7 @@ class Puller(Local):
                 if schema1
                 else self.fetched(resolved, matcher, fetcher)
             )
+            found = replace(found, manifest=self.labelled(name, found))
             rootfs = self.fetch_and_unpack(found, matcher, fetcher, request)
             cancellation.check()
             told.add_event("Pull and unpack image complete")
@@ -177,6 +179,12 @@ class Puller(Local):
         document = self.manifests().read(self.content.read(target.digest), target)
         assert isinstance(document, Manifest)
         return Found(target, target, document)
+
+    def labelled(self, name: Name, found: Found) -> Manifest:
+        """The manifest with what snapshotters are told of its layers (ANN-01, ANN-07, ANN-09)."""
+        if not self.config.disable_snapshot_annotations:
+            return annotated(found.manifest, str(name), found.descriptor.digest)
+        return found.manifest if self.config.quirks.manifest_labels else bare(found.manifest)
 
     # The content.
 

@@ -67,8 +67,9 @@ def with_plugin(config: Config, plugin: Section) -> Config:
             changes["progress_timeout"] = section.duration("image_pull_progress_timeout")
         if "snapshotter" in section.table:
             changes["snapshotter"] = section.text("snapshotter")
-        if "discard_unpacked_layers" in section.table:
-            changes["discard_unpacked_layers"] = section.flag("discard_unpacked_layers")
+        for name in ("discard_unpacked_layers", "disable_snapshot_annotations"):
+            if name in section.table:
+                changes[name] = section.flag(name)
     runtimes = {
         name: runtime.text("snapshotter")
         for table in (images[1].section("runtimes"), plugin.section("runtime_platforms"))

@@ -1,6 +1,7 @@
 """Unpacked images: one plain folder for each, named by what was applied in it.
 
     <root>/snapshots/<algorithm>-<hex>   the files of all layers up to that chain id
+    <root>/snapshots/….labels            its labels, where it has more than its chain id (JSON)
     <root>/snapshots/.new-…              one that is being made, locked by who makes it
 
 A folder gets its name when the last layer is in it and every diff id was right, so one that can be
@@ -10,15 +11,18 @@ found is whole.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from reference.descriptors import Descriptor, digest_of, is_encrypted_type
+from reference.errors import StoreError
+from reference.labels import SNAPSHOT_REF, labels_of
 from reference.layers import LayerApplier
 from reference.manifests import ImageConfig, Manifest
 from reference.rootfs import remove_tree
@@ -26,6 +30,7 @@ from reference.store import Store, disk
 
 NATIVE = "native"
 _NEW = ".new-"
+_LABELS = ".labels"
 _LOOK = 0.05  # seconds after which a pull that waits for another sees that it was cancelled
 EMPTY_CHAIN = digest_of(b"")
 """Stands for the chain id of no layers at all, which has none."""
@@ -89,14 +94,30 @@ class Snapshots:
         """The image as one tree, for as long as the block lasts."""
         yield self.path(diff_ids)
 
+    def labels(self, diff_ids: Sequence[str]) -> list[dict[str, str]]:
+        """The labels of each of `folders_of`: what was said of its layer, and its chain id."""
+        found = []
+        for folder in self.folders_of(diff_ids):
+            labels = {}
+            try:
+                with disk(f"cannot read {_beside(folder)}"), suppress(FileNotFoundError):
+                    labels = json.loads(_beside(folder).read_bytes())
+            except ValueError:
+                raise StoreError(f"{_beside(folder)} is damaged") from None
+            found.append({**labels, SNAPSHOT_REF: folder.name.replace("-", ":", 1)})
+        return found
+
     def folders(self) -> list[Path]:
-        """Every folder, those that a killed pull left half unpacked too."""
+        """Every folder, those that a killed pull left half unpacked too, and those of labels."""
         with disk("cannot list the snapshots"):
-            return sorted(self.root.iterdir())
+            return sorted(
+                {path.with_name(path.name.removesuffix(_LABELS)) for path in self.root.iterdir()}
+            )
 
     def remove(self, folder: Path) -> None:
-        """Remove one of `folders`; nobody may be using it."""
+        """Remove one of `folders`, and its labels; nobody may be using it."""
         remove_tree(folder)
+        _beside(folder).unlink(missing_ok=True)
 
     def prepare(
         self,
@@ -117,9 +138,9 @@ class Snapshots:
                 return
             with self.making() as made:
                 self.apply(made, store, manifest, config, wait, check)
-                # Another process may have been faster: its folder is as good.
-                with disk(f"cannot publish {target}"), suppress(FileExistsError):
-                    self.publish(made, target)
+                self.publish(
+                    made, target, labels_of(manifest.layers[-1]) if manifest.layers else {}
+                )
 
     @contextmanager
     def alone(self, target: Path, check: Callable[[], None]) -> Iterator[None]:
@@ -196,12 +217,26 @@ class Snapshots:
         with Keys(self.keys).opened(store.path(layer.digest), layer) as (blob, media_type):
             applier.apply(blob, media_type, diff_id)
 
-    def publish(self, made: Path, target: Path) -> None:
-        """Give a complete folder its name; FileExistsError when there is one already."""
-        try:
-            os.rename(made, target)
-        except OSError as error:
-            # rename() says ENOTEMPTY where a folder of that name has files in it.
-            if target.is_dir():
-                raise FileExistsError(str(target)) from error
-            raise
+    def publish(self, made: Path, target: Path, labels: Mapping[str, str]) -> None:
+        """Give a complete folder its labels and its name."""
+        with disk(f"cannot publish {target}"):
+            if labels:
+                written = made.with_name(f"{_LABELS}{made.name}")
+                with written.open("w") as file:
+                    json.dump(labels, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(written, _beside(target))
+            else:
+                _beside(target).unlink(missing_ok=True)
+            try:
+                os.rename(made, target)
+            except OSError:
+                # Another process may have been faster: its folder is as good.
+                # rename() says ENOTEMPTY where a folder of that name has files in it.
+                if not target.is_dir():
+                    raise
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(folder.name + _LABELS)

@@ -183,7 +183,7 @@ def test_the_commands_say_what_they_did(
     assert shown["imageId"] == made.image_id
     assert shown["target"]["digest"] == made.digest
     assert [layer["digest"] for layer in shown["layers"]] == [made.layers[0].digest]
-    (mount,) = shown["snapshots"]["native"]
+    (mount,) = shown["snapshots"]["native"]["mounts"]
     assert Path(mount["source"]).is_dir()
     assert main(["fsck", *root]) == 0
     assert main(["rm", *root, made.reference]) == 0
