@@ -81,9 +81,15 @@ class Manifests:
             )
 
     def parse(self, data: bytes, digest: str) -> dict[str, Any]:
-        """Read JSON; an object, and no name twice in any object of it."""
+        """Read JSON; an object, and no name twice in any object of it.
+
+        It has to be in UTF-8 and begin with itself (RFC 8259, 8.1): Python would take UTF-16, or a
+        byte order mark, where Go and others take neither.
+        """
         try:
-            document = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
+            # The history of schema 1 is JSON in JSON, and text already.
+            text = data.decode() if isinstance(data, bytes) else data
+            document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
         except AmbiguousManifest as error:
             raise AmbiguousManifest(f"{digest} {error}") from None
         except (ValueError, RecursionError):
