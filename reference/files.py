@@ -22,6 +22,11 @@ _NOT_HERE = frozenset({errno.ENOTSUP, errno.EPERM, errno.EACCES})
 _FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+MAX_DIRECTORIES = 64 * 1024 * 1024
+"""Most bytes of the paths of directories that a layer puts something in. One short name can stand
+for two thousand directories, whose paths together take 4 MB (LAYER-31)."""
+
+
 @dataclass(slots=True)
 class Place:
     """Where an entry goes: a name in an open directory, and its path from the root."""
@@ -50,12 +55,14 @@ class FileMaker:
         self.root: Root
         self._made: set[bytes] = set()
         self._above: set[bytes] = set()
+        self._room = MAX_DIRECTORIES
         self._directories: dict[bytes, _Attributes] = {}
 
     def begin(self, folder: Path) -> Root:
         """Start afresh in a folder: what is there now comes from lower layers."""
         self._made.clear()
         self._above.clear()
+        self._room = MAX_DIRECTORIES
         self._directories.clear()
         self.root = Root(
             folder,
@@ -114,6 +121,9 @@ class FileMaker:
             if path in self._above:
                 break
             self._above.add(path)
+            self._room -= len(path)
+        if self._room < 0:
+            raise LayerError("the layer has more directories than can be remembered")
 
     def keeps(self, path: bytes) -> bool:
         """Whether a whiteout has to leave `path`: this layer made it, or something inside."""

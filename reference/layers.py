@@ -59,6 +59,7 @@ class LayerApplier(FileMaker):
         self.max_layer_size = max_layer_size
         self._check = check
         self._emptied: set[bytes] = set()
+        """Directories in which lower layers have nothing any more."""
 
     def begin(self, folder: Path) -> Root:
         """Start afresh in a folder: what is there now comes from lower layers."""
@@ -180,19 +181,21 @@ class LayerApplier(FileMaker):
             return
         if self.quirks.whiteouts_hide_own_files:
             self.root.remove(place.parent, place.name, place.path)
-        elif self.first_time(place.path):
-            self.root.remove(place.parent, place.name, place.path, self.keeps)
+        elif self.first_time(place.path.rpartition(b"/")[0]):
+            self.root.remove(place.parent, place.name, place.path, self.keeps, self._emptied)
+            self._emptied.add(place.path)
 
-    def first_time(self, hidden: bytes) -> bool:
-        """Whether this layer hasn't hidden that yet: after the first time nothing is left of it.
+    def first_time(self, directory: bytes) -> bool:
+        """Whether this layer hasn't emptied a directory yet, by itself or with one above it.
 
-        A layer may say it a thousand times, and each time a thousand of its own files would be
-        looked at (GHSA-rp3h-jf77-q9p4).
+        A layer may hide a thousand times the same, or each of a thousand directories in each
+        other, and each time a thousand of its own files would be looked at (GHSA-rp3h-jf77-q9p4).
         """
-        if hidden in self._emptied:
-            return False
-        self._emptied.add(hidden)
-        return True
+        while directory not in self._emptied:
+            if not directory:
+                return True
+            directory = directory.rpartition(b"/")[0]
+        return False
 
     def hide_children(self, directory: bytes) -> None:
         """Remove what lower layers have in a directory, which itself stays (LAYER-13)."""
@@ -200,7 +203,7 @@ class LayerApplier(FileMaker):
         if found is None:
             return
         fd, real = found
-        if not self.first_time(real + b"/"):
+        if not self.first_time(real):
             return
         for child in os.listdir(fd):
             name = os.fsencode(child)
@@ -208,4 +211,5 @@ class LayerApplier(FileMaker):
             again = self.root.directory(real, follow=False)
             assert again is not None
             path = real + b"/" + name if real else name
-            self.root.remove(again[0], name, path, self.keeps)
+            self.root.remove(again[0], name, path, self.keeps, self._emptied)
+        self._emptied.add(real)

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -192,11 +192,17 @@ class Root:
             os.close(handle)
 
     def remove(
-        self, parent: int, name: bytes, path: bytes, keep: Callable[[bytes], bool] = _never
+        self,
+        parent: int,
+        name: bytes,
+        path: bytes,
+        keep: Callable[[bytes], bool] = _never,
+        emptied: Collection[bytes] = (),
     ) -> None:
         """Remove `name`, which is at `path`, and all that it holds, but nothing that is kept.
 
         A path is kept when `keep` says so; it then has to say so for the directories above it too.
+        In the directories `emptied` there is nothing else: those that are kept aren't looked into.
         Goes down and up on one descriptor, so the depth of a tree costs neither stack nor files.
         """
         try:
@@ -208,7 +214,8 @@ class Root:
         current = _Level(name, path)
         try:
             while True:
-                inside = self._unlink(here, current, keep)
+                known = current.path in emptied and keep(current.path)
+                inside = None if known else self._unlink(here, current, keep)
                 if inside is not None:
                     os.close(here)
                     here = inside

@@ -11,7 +11,8 @@ from reference.tar_fields import decimal, number
 Extents = list[tuple[int, int]]
 """(offset, length) in bytes, in ascending order."""
 
-_MAX_EXTENTS = 1_000_000
+MAX_MAP = 1024 * 1024
+"""Most bytes of a map, as Go has it (CVE-2025-58183): a small blob can unpack to a large one."""
 _MAX_SIZE = 2**63 - 1
 
 
@@ -29,13 +30,12 @@ def gnu_map(block: bytes, next_block: Callable[[], bytes]) -> tuple[Extents, int
     """The map in a header of type `S` and the blocks after it, and the file's size."""
     size = number(block[483:495])
     extents = _gnu_pairs(block[386:482])
-    extended = block[482]
+    extended, used = block[482], 0
     while extended:
+        used = _counted(used)
         block = next_block()
         extents += _gnu_pairs(block[:504])
         extended = block[504]
-        if len(extents) > _MAX_EXTENTS:
-            raise LayerError("invalid tar: a sparse file of too many pieces")
     return extents, size
 
 
@@ -79,7 +79,7 @@ def body_map(next_block: Callable[[], bytes], stored: int) -> tuple[Extents, int
     while len(numbers) < wanted:
         line, newline, rest = text.partition(b"\n")
         if not newline:
-            used += 512
+            used = _counted(used)
             if used > stored:
                 raise LayerError("invalid tar: the map of a sparse file is longer than its body")
             text += next_block()
@@ -90,8 +90,6 @@ def body_map(next_block: Callable[[], bytes], stored: int) -> tuple[Extents, int
         text = rest
         if len(numbers) == 1:
             wanted = 1 + 2 * numbers[0]
-            if numbers[0] > _MAX_EXTENTS:
-                raise LayerError("invalid tar: a sparse file of too many pieces")
     return list(zip(numbers[1::2], numbers[2::2], strict=True)), used
 
 
@@ -106,6 +104,13 @@ def check(extents: Extents, size: int, stored: int) -> None:
         raise LayerError("invalid tar: a piece of a sparse file is beyond its end")
     if sum(length for _, length in extents) != stored:
         raise LayerError("invalid tar: a sparse file's map and its bytes don't fit")
+
+
+def _counted(used: int) -> int:
+    """The bytes of a map with one more block."""
+    if used >= MAX_MAP:
+        raise LayerError("invalid tar: a sparse file of too many pieces")
+    return used + 512
 
 
 def _count(value: bytes) -> int:

@@ -13,12 +13,13 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from reference import decompress, descriptors
+from reference import decompress, descriptors, files
 from reference.decompress import Decompressor, zstd
 from reference.descriptors import OCI_LAYER, OCI_LAYER_GZIP, digest_of
 from reference.errors import DiffIDMismatch, LayerError, PullError, StoreError, UnsafeEntry
@@ -721,3 +722,32 @@ def test_files_and_folders_that_are_not_there_are_one_line(tmp_path: Path) -> No
 def test_a_name_too_long_for_any_file_system_is_one_line(root: Path) -> None:
     with pytest.raises(PullError, match=r"cannot unpack x+: File name too long"):
         apply(root, (E("x" * 300),))
+
+
+def test_whiteouts_in_each_other_look_at_each_file_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LAYER-32: whichever comes first, the folder or the one around it (GHSA-rp3h-jf77-q9p4)."""
+    looked = []
+    unlink = Root._unlink
+
+    def counted(self: Root, *arguments: Any) -> int | None:
+        looked.append(arguments)
+        return unlink(self, *arguments)
+
+    monkeypatch.setattr(Root, "_unlink", counted)
+    made = [E("a/" * 30 + f"f{number}") for number in range(50)]
+    opaque = [E("a/" * level + ".wh..wh..opq") for level in range(30, 0, -1)]
+    whole = [E("a/" * level + ".wh.a") for level in range(29, 0, -1)]
+    apply(root, (E("a/" * 20 + "below"),), (*made, *opaque, *reversed(opaque), *whole))
+    assert len(tree(root)) == 80
+    assert len(looked) < 200
+
+
+def test_directories_without_end_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LAYER-31: their paths are kept in memory, and one entry may stand for two thousand."""
+    deep = tuple(E(f"{number}/" + "a/" * 1000 + "x") for number in range(3))
+    apply(root, deep)
+    monkeypatch.setattr(files, "MAX_DIRECTORIES", 2_500_000)
+    with pytest.raises(LayerError, match="more directories than can be remembered"):
+        apply(root, deep)

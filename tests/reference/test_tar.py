@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference import tar
+from reference import tar, tar_sparse
 from reference.errors import LayerError
 from reference.tar import Entry, TarReader
 from reference.tar_fields import number, pax_records, seconds
@@ -330,3 +330,18 @@ def sparse(**records: str) -> bytes:
 def test_sparse_maps_that_lie_are_refused(records: dict[str, str]) -> None:
     with pytest.raises(LayerError):
         read(sparse(**records))
+
+
+def test_no_sparse_map_takes_more_than_a_megabyte() -> None:
+    """LAYER-31: a few kilobytes of gzip unpack to one of any size (CVE-2025-58183)."""
+    body = (b"300000\n" + b"0\n0\n" * 300_000).ljust(1_201_152, b"\0")
+    info = tarfile.TarInfo("s")
+    info.size = len(body)
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    info.pax_headers |= {"GNU.sparse.realsize": "0", "GNU.sparse.name": "s"}
+    head = archive_of(info)[:1536]
+    with pytest.raises(LayerError, match="too many pieces"):
+        read(head + body)
+    block = bytearray(bytes(482) + b"\1" + bytes(29))
+    with pytest.raises(LayerError, match="too many pieces"):
+        tar_sparse.gnu_map(bytes(block), lambda: bytes(504) + b"\1" + bytes(7))
