@@ -76,6 +76,14 @@ def test_what_cannot_be_understood_is_an_error_that_does_not_repeat_it(auth: str
     assert "nocolon" not in str(caught.value)
 
 
+def test_what_nobody_asks_for_is_not_looked_at() -> None:
+    """PA-15"""
+    bad = AuthConfig(auth="not base64!")
+    assert ask(lambda request: httpx.Response(200), bad)[1] == 200
+    with pytest.raises(InvalidAuth):
+        ask(basic_registry, bad)
+
+
 def test_secrets_are_not_in_what_is_printed() -> None:
     auth = AuthConfig(username="bob", password="s3cret", auth="s3cret", identity_token="s3cret")
     assert "s3cret" not in repr(auth)

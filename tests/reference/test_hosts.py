@@ -422,6 +422,7 @@ def test_what_is_localhost(host: str, local: bool) -> None:
 
 
 def test_a_mirror_is_told_whose_image_is_meant() -> None:
+    """In a query that has nothing else, so that nothing of it can get lost (Q-30)."""
     own, mirror = Host("https", "a.test:1"), Host("http", "m.test", path="/root/")
     assert own.url("app", "manifests", "v1", "a.test:1") == "https://a.test:1/v2/app/manifests/v1"
     assert mirror.url("app", "blobs", "sha256:0", "a.test:1") == (

@@ -54,7 +54,7 @@ def test_an_update_changes_the_target_and_its_own_label_only(images: ImageStore)
 
 
 def test_nothing_changes_when_nothing_changes(images: ImageStore) -> None:
-    """IMG-07, as it was meant."""
+    """IMG-07, as it was meant (Q-11)."""
     first = images.put(NAME, ONE, {**MANAGED, "mine": "x"})
     assert images.put(NAME, ONE) == first
     assert images.get(NAME) == first
@@ -73,7 +73,7 @@ def test_put_anew_only_the_time_of_creation_stays(images: ImageStore) -> None:
 
 
 def test_several_names_are_put_together_or_not_at_all(images: ImageStore) -> None:
-    """IMG-10: the seed leaves the records that it made before the one that failed."""
+    """IMG-10, Q-25: the seed leaves the records that it made before the one that failed."""
     images.put_all([NAME, ONE.digest], ONE)
     assert [image.name for image in images.list()] == [NAME, ONE.digest]
 

@@ -52,7 +52,7 @@ def test_redirects_are_followed_without_what_is_the_first_hosts_own(code: int) -
     first, second = transport.asked
     assert (first.headers["authorization"], first.headers["x-own"]) == ("Bearer t", "1")
     assert "authorization" not in second.headers  # NET-13
-    assert "x-own" not in second.headers  # NET-14
+    assert "x-own" not in second.headers  # NET-14, Q-06
     assert second.headers["accept"] == "a/b"
     assert str(second.url) == "https://cdn.test/blob?sig=s"
     assert transport.tls_used[1] == TLSOptions((Path("ca"),))
@@ -408,6 +408,24 @@ def test_the_time_limits_are_those_of_containerd() -> None:
         transport.send(ask).close()
     asked = [request.extensions["timeout"]["connect"] for request in transport.asked]
     assert asked == [30, 1.5]
+
+
+def test_headers_without_end_are_left() -> None:
+    """NET-20"""
+    sent = 0
+
+    def play(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            connection.sendall(b"X-Flood: " + b"x" * 1000 + b"\r\n")
+            sent += 1
+
+    with server(play) as port, real() as transport:
+        with pytest.raises(TransportError):
+            transport.send(Ask("GET", f"http://127.0.0.1:{port}/"))
+    assert sent < 10_000
 
 
 def test_an_answer_has_a_time_to_begin_and_its_body_has_not() -> None:
