@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import stat
 import threading
@@ -185,11 +186,7 @@ class ImageService:
             ),
             pinned=any(PINNED.items() <= record.labels.items() for record in image.records),
         )
-        user = config.platform.get("config", {}).get("User", "").partition(":")[0]
-        if user.isascii() and user.isdigit():
-            described.uid.value = int(user)
-        else:
-            described.username = user
+        set_user(described, config.platform.get("config"))
         return described
 
 
@@ -221,6 +218,16 @@ def handler_of(request: Any) -> str:
         return ""
     annotated = request.sandbox_config.annotations.get(RUNTIME_HANDLER, "")
     return str(request.image.runtime_handler or annotated)
+
+
+def set_user(described: Any, config: Any) -> None:
+    """Say whom an image's containers run as: a number of 64 bits, or a name; nobody is root."""
+    user = config.get("User") if isinstance(config, dict) else None
+    name = user.partition(":")[0] if isinstance(user, str) else ""
+    if re.fullmatch("[0-9]{1,19}", name) and int(name) < 2**63:
+        described.uid.value = int(name)
+    else:
+        described.username = name.encode(errors="replace").decode()
 
 
 def auth_of(auth: Any) -> AuthConfig:

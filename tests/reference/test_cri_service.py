@@ -290,3 +290,28 @@ def test_the_command_serves_until_it_is_stopped(tmp_path: Path, image: Image) ->
             assert not address.exists()
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize(
+    ("config", "uid", "username"),
+    [
+        ({"User": "1000:100"}, 1000, ""),
+        ({"User": "me:100"}, None, "me"),
+        ({"User": "9223372036854775807"}, 2**63 - 1, ""),
+        ({"User": "9223372036854775808"}, None, "9223372036854775808"),
+        ({"User": "9" * 5000}, None, "9" * 5000),
+        ({"User": "\u0661"}, None, "\u0661"),
+        ({"User": "\ud800"}, None, "?"),
+        ({"User": None}, None, ""),
+        ({"User": ["me"]}, None, ""),
+        ({}, None, ""),
+        (None, None, ""),
+        ("x", None, ""),
+    ],
+)
+def test_any_user_of_an_image_can_be_told(config: object, uid: int | None, username: str) -> None:
+    """One odd config must not end the list of all images."""
+    described = message("Image")()
+    cri.set_user(described, config)
+    assert (described.uid.value if described.HasField("uid") else None) == uid
+    assert described.username == username
