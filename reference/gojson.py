@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Any
 
 _TIME = re.compile(
     r"(?P<second>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d+))?"
-    r"(?P<zone>Z|[+-]\d\d:\d\d)"
+    r"(?P<zone>Z|[+-]\d\d:\d\d)",
+    re.ASCII,
 )
 _ESCAPES = {"b": "\\u0008", "f": "\\u000c"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -34,6 +36,7 @@ def time(text: str) -> str:
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not an RFC 3339 time")
+    datetime.fromisoformat(match["second"] + match["zone"])  # no month 13, no second 60
     fraction = (match["fraction"] or "")[:9].rstrip("0")
     zone = "Z" if match["zone"] in ("+00:00", "-00:00") else match["zone"]
     return match["second"] + (f".{fraction}" if fraction else "") + zone

@@ -161,13 +161,11 @@ class Schema1Converter:
         used: list[_Layer] = []
         for blob, entry in reversed(list(zip(blobs, entries, strict=True))):
             layer = layers[blob]
-            command = _object(entry, "container_config").get("Cmd") or []
-            if not isinstance(command, list):
-                raise ManifestError("the Cmd of a schema 1 history entry is not a list")
+            command = _strings("Cmd", _object(entry, "container_config").get("Cmd") or [])
             created = _time(entry) or gojson.ZERO_TIME
             item = {
                 "created": created,
-                "created_by": " ".join(map(str, command)),
+                "created_by": " ".join(command),
                 "author": _text(entry, "author"),
                 "comment": _text(entry, "comment"),
                 "empty_layer": layer.empty,

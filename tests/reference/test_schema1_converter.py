@@ -186,7 +186,10 @@ def test_another_manifest_than_asked_for_is_refused(tmp_path: Path) -> None:
         (document(("base", entry(author=1))), "not a string"),
         (document(("base", entry(config=[]))), "not an object"),
         (document(("base", entry(config={"Cmd": "sh"}))), "Cmd in a schema 1 config"),
-        (document(("base", entry(container_config={"Cmd": "sh"}))), "not a list"),
+        (document(("base", entry(container_config={"Cmd": "sh"}))), "not of strings"),
+        (document(("base", entry(container_config={"Cmd": ["sh", 1]}))), "not of strings"),
+        (document(("base", entry(created="2020-13-02T03:04:05Z"))), "month"),
+        (document(("base", entry(created="2020-01-0\u0662T03:04:05Z"))), "RFC 3339"),
         (
             document(("base", entry(config={"Env": [[1]]}))),
             "Env in a schema 1 config is not of str",
