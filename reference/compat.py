@@ -77,8 +77,8 @@ class Quirks:
     resets_are_the_end: bool = False
     """A connection that is reset in the middle of a body isn't resumed (BLOB-12)."""
     bad_downloads_kept: bool = False
-    """Bytes that failed the verification stay: the next pull hashes them again, asks nobody and
-    fails again. Here until `refpull gc`, in containerd until its collector has run (BLOB-28)."""
+    """Bytes that failed the verification stay: the next pull hashes them again, asks nobody, and
+    fails. Here that is one pull, in containerd all until its collector has run (BLOB-28)."""
 
     # Layers, records, progress.
 

@@ -136,6 +136,8 @@ class Fetcher:
                     return
                 except IntegrityError as error:
                     if self.quirks.bad_downloads_kept:
+                        if ingest.resumed:  # containerd's collector takes them by and by
+                            ingest.discard()
                         raise
                     # Nobody knows which part was wrong, so whoever comes next begins anew.
                     ingest.restart()

@@ -374,12 +374,10 @@ def test_bad_downloads_kept(registry: Registry, tmp_path: Path) -> None:
     assert pull(tmp_path, image).image_id  # BLOB-28
     assert requests() == 2
     registry.on(blob(image.layers[1])).first(1).flip_byte(100)
-    for _ in range(3):
+    for _ in range(2):
         refused(tmp_path, image, DigestMismatch, "bad_downloads_kept")
     assert requests() == 3  # the one that was bad: nobody was asked again
-    puller = a_puller(tmp_path, "bad_downloads_kept")
-    assert puller.collect().partial == 1
-    assert puller.pull(Request(image.reference)).image_id
+    assert pull(tmp_path, image, "bad_downloads_kept").image_id
 
 
 # Layers
