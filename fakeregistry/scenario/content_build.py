@@ -52,7 +52,7 @@ class ContentBuilder:
     """Makes the specs of a scenario's images, one after the other.
 
     ``told`` decides about each lie. ``url_of`` gives the URL at which a registry serves a layer
-    outside of its API. ``canary`` is the folder at which hostile layers aim.
+    outside of its API. ``canary`` is the folder at which hostile layers and labels aim.
     """
 
     def __init__(
@@ -86,7 +86,9 @@ class ContentBuilder:
 
     def _image(self, part: ImagePart, platform: str, mark: str, false: "_ImageLies") -> ImageSpec:
         config = part.config
-        labels = dict(config.labels)
+        labels = {
+            name: text.replace("{canary}", self.canary) for name, text in config.labels.items()
+        }
         if config.labels_size:
             labels["large"] = " " * config.labels_size
         subject: Any = None if part.subject is None else self._made[part.subject]

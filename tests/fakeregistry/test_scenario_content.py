@@ -330,7 +330,7 @@ def test_every_hostile_layer_has_an_honest_neighbour(kind: str) -> None:
     assert "fakeregistry-canary" not in str(true.layers)
 
 
-def test_hostile_layers_aim_where_the_stage_says() -> None:
+def test_hostile_layers_and_labels_aim_where_the_stage_says() -> None:
     with Registries() as registries:
 
         class Judge:
@@ -339,9 +339,11 @@ def test_hostile_layers_aim_where_the_stage_says() -> None:
             def registry(self, name: str = "origin") -> Any:
                 return registries.registry(name)
 
-        built = world(text(layer='evil = "absolute_path"'), registries, stage=Judge())
-        (layer,) = built.images["app/web"].layers
+        hostile = text('config.labels = { log = "binary://{canary}/x" }', 'evil = "absolute_path"')
+        image = world(hostile, registries, stage=Judge()).images["app/web"]
+        (layer,) = image.layers
 
+    assert image.image("linux/amd64").labels == {"log": "binary:///a/judge/outside/x"}
     assert layer.entries[0].raw().name == "/a/judge/outside/absolute"
 
 
