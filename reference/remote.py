@@ -33,7 +33,10 @@ FIRST_PAUSE = 0.1
 """Seconds before the first repetition where the server named no time; then doubled each time."""
 MOST_CHALLENGES = 2
 """How many 401 of one request are answered: one that asks for authority, one for an old token."""
-_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+MOST_REPEATS = 5
+"""How often containerd asks again, whatever the reason."""
+_LIMITED = frozenset({408, 429})
+_RETRIED = _LIMITED | {500, 502, 503, 504}
 
 
 class Remote:
@@ -46,6 +49,8 @@ class Remote:
         self.transport = transport
         self.authorizer = authorizer
         self.name = name
+        self.quirks = config.quirks
+        self.most_challenges = MOST_REPEATS if self.quirks.tokens_without_end else MOST_CHALLENGES
 
     @property
     def scope(self) -> str:
@@ -71,6 +76,7 @@ class Remote:
         headers = {"Accept": accept} | ({"Range": f"bytes={offset}-"} if offset else {})
         url = host.url(self.name.path, kind, reference, self.name.domain)
         pauses = self.pauses()
+        hasty = iter(range(MOST_REPEATS if self.quirks.rate_limits_ignored else 0))
         authority: str | None = None
         refused: str | None = None
         challenges = 0
@@ -85,16 +91,18 @@ class Remote:
                 continue
             if (
                 answer.status == 401
-                and challenges < MOST_CHALLENGES
+                and challenges < self.most_challenges
                 and self.challenged(host, url, answer, authority)
             ):
                 challenges += 1
                 refused = authority
                 answer.discard()
-            elif answer.status == 405 and method == "HEAD":
+            elif method == "HEAD" and self.wants_get(url, answer):
                 answer.discard()
                 method = "GET"
-            elif answer.status in _RETRIED and last and self.pause(answer, pauses):
+            elif answer.status in _LIMITED and next(hasty, None) is not None:
+                answer.discard()
+            elif self.is_retried(answer.status) and last and self.pause(answer, pauses):
                 continue
             elif 200 <= answer.status < 300 or (answer.status == 416 and offset):
                 return answer
@@ -124,9 +132,18 @@ class Remote:
         """
         return answer.ask.url == url and self.authorizer.challenged(host, answer, sent)
 
+    def wants_get(self, url: str, answer: Answer) -> bool:
+        """Whether it was HEAD that was refused (MAN-04), or a URL is signed for GET alone (I02)."""
+        return answer.status == 405 or (answer.status == 403 and answer.ask.url != url)
+
     def is_transient(self, error: TransportError) -> bool:
         """Whether the connection broke in a way that may not happen again."""
-        return isinstance(error, ConnectionLost)
+        return isinstance(error, ConnectionLost) and not self.quirks.errors_not_repeated
+
+    def is_retried(self, status: int) -> bool:
+        """Whether an answer may be another one after a pause."""
+        off = self.quirks.rate_limits_ignored, self.quirks.errors_not_repeated
+        return status in _RETRIED and not off[status >= 500]
 
     def pause(self, answer: Answer, pauses: Iterator[float]) -> bool:
         """Wait before a repetition as long as the server asks for; False when that is too long."""

@@ -82,6 +82,19 @@ def test_where_head_says_too_little_the_manifest_is_read(
     assert resolved.body == BODY
 
 
+def test_a_head_that_a_signed_url_refuses_is_sent_again_as_get() -> None:
+    """The storage is asked by the method that its URL was signed for (incident I02)."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "registry.test":
+            return httpx.Response(307, headers={"Location": "https://storage.test/signed"})
+        return httpx.Response(403) if request.method == "HEAD" else get()
+
+    resolved, transport = resolve(answer)
+    assert [line.partition(" ")[0] for line in transport.lines] == ["HEAD", "HEAD", "GET", "GET"]
+    assert resolved.body == BODY
+
+
 def test_the_header_does_not_matter_for_a_pull_by_digest() -> None:
     other = digest_of(b"other")
     resolved, transport = resolve(lambda request: head(), name=f"registry.test/app/web@{other}")
