@@ -296,7 +296,10 @@ class _Obliging(Remote):
 @mutant(
     "password-to-storage-that-asks",
     area="auth",
-    kills={"auth/storage-that-asks-gets-no-password"},
+    kills={
+        "auth/storage-that-asks-gets-no-password",
+        "incident/storage-asks-for-a-token",
+    },
 )
 class PasswordToStorageThatAsks(Puller):
     """Answers the challenge of a redirect's target with the registry's password."""
@@ -316,6 +319,8 @@ class _Carrying(Transport):
     kills={
         "auth/secrets-stay-with-their-hosts",
         "auth/storage-that-asks-gets-no-password",
+        "incident/every-object-is-redirected",
+        "incident/storage-is-a-subdomain",
         "incident/storage-refuses-authorization",
     },
 )

@@ -292,6 +292,7 @@ class _Open(Authorizer):
     area="hosts",
     kills={
         "hosts/upstream-credentials-stay-from-mirror",
+        "incident/mirror-asks-for-a-token",
         "incident/mirror-wants-another-login",
     },
 )

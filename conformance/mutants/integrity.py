@@ -529,6 +529,7 @@ class _Generous(Fetcher):
     kills={
         "blob/foreign-url-gets-no-credentials",
         "incident/foreign-layer-only-at-its-url",
+        "incident/foreign-layer-url-asks-for-a-login",
     },
 )
 class CredentialsToUrls(Puller):

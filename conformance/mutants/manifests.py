@@ -122,9 +122,13 @@ class _HeadOnly(Resolver):
         return answer
 
 
-@mutant("no-get-after-405", area="manifests", kills={"manifests/head-refused"})
+@mutant(
+    "no-get-after-405",
+    area="manifests",
+    kills={"incident/signed-url-is-for-get-alone", "manifests/head-refused"},
+)
 class NoGetAfter405(Puller):
-    """Gives up where HEAD isn't allowed."""
+    """Gives up where HEAD isn't allowed, by the registry or by a signed URL."""
 
     resolver = _HeadOnly
 

@@ -135,9 +135,10 @@ class RemovesWhatLostItsTag(Puller):
     "pulls-what-is-absent-only",
     area="records",
     kills={
-        "records/second-pull-asks-again",
-        "records/moved-tag-names-the-new-image",
+        "incident/private-image-is-on-the-node",
         "records/moved-tag-leaves-the-old-image",
+        "records/moved-tag-names-the-new-image",
+        "records/second-pull-asks-again",
     },
 )
 class PullsWhatIsAbsentOnly(Puller):

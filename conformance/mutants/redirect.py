@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urljoin, urlsplit
 
 from conformance.mutate import mutant
 from reference.config import Config
@@ -28,10 +31,11 @@ class _StaysAtHome(Transport):
     "follows-nobody",
     area="redirects",
     kills={
-        "redirects/redirect-is-followed",
-        "redirects/authorization-stays",
+        "incident/every-object-is-redirected",
         "redirects/authorization-at-another-port",
+        "redirects/authorization-stays",
         "redirects/configured-headers-stay",
+        "redirects/redirect-is-followed",
     },
 )
 class FollowsNobody(Puller):
@@ -51,6 +55,8 @@ class _TakesCredentials(Transport):
     "credentials-to-redirects",
     area="redirects",
     kills={
+        "incident/every-object-is-redirected",
+        "incident/storage-is-a-subdomain",
         "incident/storage-refuses-authorization",
         "redirects/authorization-at-another-port",
         "redirects/authorization-stays",
@@ -98,6 +104,132 @@ class HostsAreNames(Puller):
     """Takes another port, and plain http, for the same host: as Go's standard client does."""
 
     transport = _SameName
+
+
+class _SameSite(Transport):
+    def same_host(self, ask: Ask, target: Ask) -> bool:
+        """A name below a name is of the same house."""
+        below = f".{urlsplit(ask.url).hostname}"
+        return super().same_host(ask, target) or str(urlsplit(target.url).hostname).endswith(below)
+
+
+@mutant("subdomains-are-trusted", area="redirects", kills={"incident/storage-is-a-subdomain"})
+class SubdomainsAreTrusted(Puller):
+    """Takes a name below the registry's for the registry: as Go's standard client does."""
+
+    transport = _SameSite
+
+
+class _WholeUrls(Transport):
+    def redirected(self, ask: Ask, answer: Answer) -> Ask:
+        """A Location is a URL."""
+        location = answer.headers.get("location", "")
+        if "://" not in location:
+            raise RedirectError("a Location without a scheme")
+        return super().redirected(ask, answer)
+
+
+@mutant("location-is-a-whole-url", area="redirects", kills={"incident/location-is-relative"})
+class LocationIsAWholeUrl(Puller):
+    """Follows no Location but one with scheme and host."""
+
+    transport = _WholeUrls
+
+
+class _FirstHost(Transport):
+    def send(self, ask: Ask) -> Answer:
+        """All of it is about the registry."""
+        first = ask.url
+        for _ in range(10):
+            answer = self.hop(ask)
+            if answer.status not in (301, 302, 303, 307, 308):
+                return answer
+            answer.discard()
+            location = urljoin(first, answer.headers.get("location", ""))
+            answer.headers["location"] = location
+            ask = self.redirected(ask, answer)
+        raise RedirectError("too many redirects")
+
+
+@mutant("location-is-about-the-first", area="redirects", kills={"incident/location-is-relative"})
+class LocationIsAboutTheFirst(Puller):
+    """Resolves every Location against the URL that it began with, after a redirect as before."""
+
+    transport = _FirstHost
+
+
+class _Keeping(Transport):
+    """Knows where every manifest went, and writes it down."""
+
+    book: ClassVar[Path]
+
+    @property
+    def went(self) -> dict[str, str]:
+        """What was written down."""
+        return dict(json.loads(self.book.read_text())) if self.book.exists() else {}
+
+    def send(self, ask: Ask) -> Answer:
+        """It has moved."""
+        return super().send(replace(ask, url=self.went.get(ask.url, ask.url)))
+
+    def redirected(self, ask: Ask, answer: Answer) -> Ask:
+        """Note where to."""
+        target = super().redirected(ask, answer)
+        if "/manifests/" in ask.url:
+            self.book.write_text(json.dumps({**self.went, ask.url: target.url}))
+        return target
+
+
+@mutant("redirects-are-for-ever", area="redirects", kills={"incident/tag-is-sent-to-a-web-page"})
+class RedirectsAreForEver(Puller):
+    """Asks for a manifest where it was once redirected to, also in the pulls after."""
+
+    transport = _Keeping
+
+    def __init__(self, config: Config, root: Path) -> None:
+        super().__init__(config, root)
+        _Keeping.book = root / "redirects.json"
+
+
+class _WithTokens(Transport):
+    """Shows the token of a redirect's target there."""
+
+    tokens: ClassVar[dict[str, str]] = {}
+
+    def for_other_host(self, target: Ask) -> Ask:
+        """With what it has asked for."""
+        token = self.tokens.get(target.authority)
+        asked = super().for_other_host(target)
+        return replace(asked, private=(("Authorization", f"Bearer {token}"),)) if token else asked
+
+
+class _Everywhere(Remote):
+    def challenged(self, host: Host, url: str, answer: Answer, sent: str | None) -> bool:
+        """Whoever asks is told, by whatever is known for the registry."""
+        if answer.ask.url == url:
+            return super().challenged(host, url, answer, sent)
+        lines = answer.headers.get_list("www-authenticate")
+        challenge = self.authorizer.choose(self.authorizer.challenges(lines))
+        if challenge is None or challenge.scheme != "bearer":
+            return False
+        token = self.authorizer.fetch(host, challenge, (self.scope,))
+        _WithTokens.tokens[answer.ask.authority] = token.value
+        return True
+
+
+@mutant(
+    "redirects-are-answered",
+    area="redirects",
+    kills={
+        "incident/redirect-leads-to-a-registry-with-tokens",
+        "incident/storage-asks-for-a-token",
+    },
+)
+class RedirectsAreAnswered(Puller):
+    """Fetches a token wherever a redirect's target asks for one, with the registry's password."""
+
+    transport = _WithTokens
+    remote = _Everywhere
 
 
 class _Endless(Transport):
@@ -149,7 +281,14 @@ class _Remembers(Fetcher):
         return answer
 
 
-@mutant("remembers-redirects", area="redirects", kills={"redirects/resume-behind-a-redirect"})
+@mutant(
+    "remembers-redirects",
+    area="redirects",
+    kills={
+        "incident/signed-url-expires-in-a-layer",
+        "redirects/resume-behind-a-redirect",
+    },
+)
 class RemembersRedirects(Puller):
     """Resumes at the storage, by a URL that may have expired."""
 

@@ -5,14 +5,19 @@ Each is careless in one way, and reaches what a case aims at: the canaries besid
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from conformance.mutate import mutant
 from reference.layers import LayerApplier
-from reference.pull import Puller
+from reference.local import Found
+from reference.manifests import Manifest
+from reference.names import Name
+from reference.pull import Pulled, Puller
 from reference.rootfs import Root
 from reference.tar import Entry
 
@@ -284,3 +289,30 @@ class OpaqueWhiteoutsByPath(Puller):
     """Empties a directory by a path that the system resolves."""
 
     layers = _EmptiesByPath
+
+
+@mutant(
+    "unpacked-needs-no-key",
+    area="unpack",
+    kills={"incident/encrypted-layers-are-unpacked-already"},
+)
+class UnpackedNeedsNoKey(Puller):
+    """Looks for a key while it unpacks alone, as containerd does: what is unpacked is free."""
+
+    def check_keys(self, manifest: Manifest) -> None:
+        """It will be seen then."""
+
+
+@mutant("labels-are-obeyed", area="unpack", kills={"incident/labels-name-a-program"})
+class LabelsAreObeyed(Puller):
+    """Starts the log that a label of the image names."""
+
+    def record(self, name: Name, found: Found, rootfs: Path | None, *, schema1: bool) -> Pulled:
+        """Then do as it says."""
+        pulled = super().record(name, found, rootfs, schema1=schema1)
+        config = json.loads(self.read(found.manifest.config))
+        labels = (config.get("config") or {}).get("Labels") or {}
+        log = urlsplit(labels.get("containerd.io/restart.loguri", ""))
+        if log.scheme == "binary":
+            Path(log.path).write_text("started\n")
+        return pulled

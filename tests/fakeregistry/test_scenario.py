@@ -50,8 +50,8 @@ def test_every_shipped_scenario_is_sound_and_tells_its_story(name: str) -> None:
         assert scenario.expect.requirements
 
 
-def test_the_library_has_at_least_120_incidents() -> None:
-    assert len({load(path).incident.id for path in shipped().values()}) >= 120
+def test_the_library_has_at_least_150_incidents() -> None:
+    assert len({load(path).incident.id for path in shipped().values()}) >= 150
 
 
 def test_a_small_file_has_the_usual_world(tmp_path: Path) -> None:

@@ -459,6 +459,9 @@ class _Pull:
             followed = self._follow(host, base, given, size, method)
             if followed is None:
                 break
+            if followed.status == 401 and self._answer(HostPart(followed.registry), followed):
+                token = self.tokens.pop(followed.registry)
+                followed = self._follow(host, base, given, size, method, token) or followed
             seen = followed
         return seen
 
@@ -504,11 +507,14 @@ class _Pull:
         headers: Mapping[str, str],
         size: int | None,
         method: str = "GET",
+        token: str = "",
     ) -> Seen | None:
         registry = self.walk.registries.at(url)
         if registry is None:
             return None
         kept = {name: value for name, value in headers.items() if name == "Range"}
+        if token:
+            kept["Authorization"] = token
         if self.walk.style.auth == "always":
             kept["Authorization"] = "Bearer eW91LXNob3VsZC1ub3Q"
         parts = urlsplit(url)
