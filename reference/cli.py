@@ -102,7 +102,15 @@ def parser() -> argparse.ArgumentParser:
     reach.add_argument("--key", type=Path, metavar="FILE", help="its key (PEM)")
     reach.add_argument("--skip-verify", action="store_true", help="accept any certificate")
     reach.add_argument("--hosts-dir", type=Path, metavar="DIR", help="a tree of hosts.toml files")
-    reach.add_argument("--user", metavar="NAME", help="with --password-stdin")
+    who = reach.add_mutually_exclusive_group()
+    who.add_argument("--user", metavar="NAME", help="with --password-stdin")
+    who.add_argument(
+        "--auth-file",
+        type=Path,
+        metavar="FILE",
+        help="logins of docker or podman (default: $REGISTRY_AUTH_FILE, $DOCKER_CONFIG, or theirs)",
+    )
+    who.add_argument("--anonymous", action="store_true", help="use no login")
     reach.add_argument("--password-stdin", action="store_true", help="read the password")
 
     out.add_argument(
@@ -124,6 +132,24 @@ def parser() -> argparse.ArgumentParser:
     limits.add_argument("--timeout", type=duration, metavar="DURATION", help="for the whole pull")
     limits.add_argument(
         "--max-concurrent-downloads", type=count, metavar="N", help="default 3; 0: no limit"
+    )
+    limits.add_argument(
+        "--concurrent-layer-fetch-buffer",
+        type=count,
+        metavar="BYTES",
+        help="fetch longer layers in parts of so many bytes, several at a time",
+    )
+    limits.add_argument(
+        "--min-rate",
+        type=count,
+        metavar="BYTES",
+        help="give up when fewer come in a second, over the progress timeout",
+    )
+    limits.add_argument(
+        "--max-layer-size",
+        type=count,
+        metavar="BYTES",
+        help="unpack no larger layer (default 64 GiB; 0: any)",
     )
 
     commands.add_parser("images", parents=[common], help="list the images in the store")
@@ -179,10 +205,10 @@ def check(arguments: argparse.Namespace, root: Path) -> None:
         output, rootfs = (os.path.realpath(p) for p in (arguments.output, arguments.rootfs))
         if os.path.commonpath([output, rootfs]) in (output, rootfs):
             raise UsageError("--output and --rootfs must be two folders, none inside the other")
-    for name in ("ca", "cert", "key", "config"):
+    for name in ("ca", "cert", "key", "config", "auth_file"):
         path = getattr(arguments, name)
         if path is not None and not path.is_file():
-            raise UsageError(f"--{name}: there is no file {path}")
+            raise UsageError(f"--{name.replace('_', '-')}: there is no file {path}")
     if arguments.hosts_dir is not None and not arguments.hosts_dir.is_dir():
         raise UsageError(f"--hosts-dir: there is no folder {arguments.hosts_dir}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,8 +16,11 @@ from reference.compat import AS_STORED
 from reference.config import AuthConfig, Config, Request, TLSConfig
 from reference.descriptors import Descriptor, is_digest
 from reference.errors import StoreError
+from reference.hosts import Hosts, default_host
 from reference.images import ImageStore
+from reference.logins import default_files, login
 from reference.manifests import ImageConfig, Manifest
+from reference.names import Names
 from reference.output import check_free, fresh_directory
 from reference.progress_bar import Bar, Board, Ticks, as_json, as_lines, watched
 from reference.pull import Pulled, Puller
@@ -29,7 +33,8 @@ class IntoFolder(Snapshots):
     """Unpacks into a folder of the user's instead of one of the store's."""
 
     def __init__(self, puller: Puller, folder: Path) -> None:
-        super().__init__(puller.root, puller.layers, puller.config.decryption_keys)
+        config = puller.config
+        super().__init__(puller.root, puller.layers, config.decryption_keys, config.max_layer_size)
         self.into = folder
 
     def prepare(
@@ -51,6 +56,9 @@ def config_of(arguments: argparse.Namespace) -> Config:
         "progress_timeout": arguments.progress_timeout,
         "timeout": arguments.timeout or None,
         "max_concurrent_downloads": arguments.max_concurrent_downloads,
+        "concurrent_layer_fetch_buffer": arguments.concurrent_layer_fetch_buffer,
+        "min_rate": arguments.min_rate,
+        "max_layer_size": arguments.max_layer_size,
         "http2": arguments.http2 or None,
         "platform": arguments.platform,
         "decryption_keys": tuple(arguments.decryption_key) or None,
@@ -71,6 +79,23 @@ def common_config(arguments: argparse.Namespace) -> Config:
     return replace(config, compat=arguments.compat or config.compat, quirks=quirks)
 
 
+def credentials(arguments: argparse.Namespace, config: Config, password: str) -> AuthConfig | None:
+    """Who pulls: the user given, or a login that another tool keeps, or None.
+
+    The registry's `auth` in the configuration file given goes over logins that nobody named.
+    """
+    if arguments.user:
+        return AuthConfig(username=arguments.user, password=password)
+    if arguments.anonymous:
+        return AuthConfig()
+    name = Names().parse(arguments.image)
+    if arguments.auth_file:
+        return login(name, [arguments.auth_file])
+    if Hosts(config).auth_of(default_host(name.domain)):
+        return None
+    return login(name, default_files(os.environ))
+
+
 def pull(arguments: argparse.Namespace, root: Path, password: str) -> None:
     """Pull one image; write the layout and the root file system that are asked for."""
     output: Path | None = arguments.output
@@ -78,7 +103,8 @@ def pull(arguments: argparse.Namespace, root: Path, password: str) -> None:
     for path in (output, rootfs):
         if path is not None:
             check_free(path)
-    auth = AuthConfig(username=arguments.user, password=password) if arguments.user else None
+    config = config_of(arguments)
+    auth = credentials(arguments, config, password)
     # Without a folder to unpack into, a layout is all that is wanted: `-o` alone only copies.
     request = Request(arguments.image, auth=auth, unpack=rootfs is not None or output is None)
     with ExitStack() as stack:
@@ -86,7 +112,7 @@ def pull(arguments: argparse.Namespace, root: Path, password: str) -> None:
         if how == "auto":
             how = "bar" if sys.stderr.isatty() else "lines"
         board = Board({"lines": as_lines(_line), "json": as_json(_line)}.get(how, _nothing))
-        puller = watched(board)(config_of(arguments), root)
+        puller = watched(board)(config, root)
         if rootfs is not None:
             folder = stack.enter_context(fresh_directory(rootfs))
             puller.unpacked = IntoFolder(puller, folder)
