@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from reference import compat_auth
 from reference.challenge import Challenge, parse_challenges
+from reference.compat import Quirks
 from reference.config import AuthConfig
 from reference.errors import AuthorizationFailed, InvalidAuth, safe_url
 from reference.hosts import DOCKER_HUB, Host
@@ -36,6 +38,7 @@ _SHORTEST_SECRET = 4
 _SCHEMES = ("bearer", "basic")
 _NO_POST = frozenset({400, 401, 404})
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+_NONE = Quirks()
 _HUB_NAMES = frozenset({"docker.io", "index.docker.io", DOCKER_HUB})
 
 
@@ -59,7 +62,7 @@ class Token:
         return now < self.expires
 
 
-def parse_auth(auth: AuthConfig | None, host: str) -> Credentials:
+def parse_auth(auth: AuthConfig | None, host: str, quirks: Quirks = _NONE) -> Credentials:
     """The credentials that `auth` has for `host` (host[:port]), as the seed's ParseAuth.
 
     Nothing where `server_address` names another host. Unlike the seed it also understands an
@@ -67,7 +70,7 @@ def parse_auth(auth: AuthConfig | None, host: str) -> Credentials:
     """
     if auth is None:
         return Credentials()
-    if auth.server_address and not names_host(auth.server_address, host):
+    if auth.server_address and not names_host(auth.server_address, host, quirks):
         return Credentials()
     if auth.username:
         return Credentials(auth.username, auth.password)
@@ -81,13 +84,17 @@ def parse_auth(auth: AuthConfig | None, host: str) -> Credentials:
         username, colon, password = decoded.partition(":")
         if not colon:
             raise InvalidAuth("the auth given has no colon between user and password")
-        return Credentials(username, password.strip("\0"))
+        return Credentials(
+            username, password.strip("\0") if quirks.nuls_cut_off_passwords else password
+        )
     return Credentials()
 
 
-def names_host(address: str, host: str) -> bool:
+def names_host(address: str, host: str, quirks: Quirks = _NONE) -> bool:
     """Whether a server address (a URL or host[:port][/path]) means `host`."""
     try:
+        if quirks.server_address_is_a_url:
+            return compat_auth.url_names_host(address, host)
         named = urlsplit(address if "://" in address else f"//{address}").netloc
     except ValueError:
         raise InvalidAuth("the server address given can't be parsed") from None
@@ -101,6 +108,7 @@ class Authorizer:
     def __init__(self, transport: Transport, auth: AuthConfig | None) -> None:
         self.transport = transport
         self.auth = auth
+        self.quirks = transport.config.quirks
         self._lock = threading.Lock()
         self._challenges: dict[str, Challenge] = {}
         self._secrets: set[str] = set()
@@ -127,11 +135,16 @@ class Authorizer:
             return False
         with self._lock:
             self._challenges[host.authority] = challenge
+        if self.quirks.tokens_without_end:
+            named = challenge.scheme == "bearer" and challenge.parameters.get("error")
+            return sent is None or not named
         # The same user and password would be refused again; a token may just have ended.
         return sent is None or challenge.scheme == "bearer"
 
     def challenges(self, lines: Iterable[str]) -> tuple[Challenge, ...]:
         """What the WWW-Authenticate lines of an answer ask for."""
+        if self.quirks.one_challenge_a_line:
+            return tuple(filter(None, map(compat_auth.challenge_of_line, lines)))
         return parse_challenges(lines)
 
     def choose(self, challenges: Iterable[Challenge]) -> Challenge | None:
@@ -144,8 +157,8 @@ class Authorizer:
     def credentials(self, host: Host) -> Credentials:
         """What `host`, and the realm it names, may be told."""
         if self.may_see(host):
-            return parse_auth(self.auth, host.authority)
-        return parse_auth(host.auth, host.authority)
+            return parse_auth(self.auth, host.authority, self.quirks)
+        return parse_auth(host.auth, host.authority, self.quirks)
 
     def may_see(self, host: Host) -> bool:
         """Whether the credentials given with the pull are for `host`.
@@ -153,10 +166,10 @@ class Authorizer:
         They are for the registry that the image names. A mirror is another party: it sees them
         only when their server address says so (AUTH-36, Q-05).
         """
-        if self.auth is None:
-            return False
+        if self.auth is None or self.quirks.credentials_for_whoever_asks:
+            return self.auth is not None
         if self.auth.server_address:
-            return names_host(self.auth.server_address, host.authority)
+            return names_host(self.auth.server_address, host.authority, self.quirks)
         return host.origin
 
     def hide(self, text: str) -> str:
@@ -213,7 +226,8 @@ class Authorizer:
         key = (host.authority, challenge.parameters.get("realm", ""), *scopes)
         with self._lock:
             token = self._tokens.get(key)
-            if token and token.fresh(time.monotonic()) and f"Bearer {token.value}" != stale:
+            fresh = token and token.fresh(time.monotonic()) and f"Bearer {token.value}" != stale
+            if token and (fresh or self.quirks.tokens_without_end):
                 return token
             flight = self._flights.get(key)
             leading = flight is None
@@ -224,9 +238,9 @@ class Authorizer:
         try:
             token = self.fetch(host, challenge, scopes)
         except BaseException as error:
-            # Not kept: the next request may try again (Q-32).
-            with self._lock:
-                del self._flights[key]
+            if not self.quirks.token_errors_kept:  # the next request may try again (Q-32)
+                with self._lock:
+                    del self._flights[key]
             flight.set_exception(error)
             raise
         with self._lock:
@@ -302,7 +316,7 @@ class Authorizer:
     def tls_of(self, host: Host, realm: str) -> Any:
         """TLS for the realm: the registry's own where it is the same host."""
         same = (host.scheme, host.authority) == urlsplit(realm)[:2]
-        return host.tls if same else self.transport.other_tls(host.tls)
+        return host.tls if same else self.transport.other_tls(host.tls, realm)
 
     def read_token(self, ask: Ask, names: tuple[str, ...]) -> Token:
         """Send a token request and read its answer; `names` are where the token may be."""
@@ -326,6 +340,8 @@ class Authorizer:
             document = json.loads(body)
         except (ValueError, RecursionError):
             raise AuthorizationFailed(f"the token answer of {where} is not JSON") from None
+        if self.quirks.typed_token_answers:
+            compat_auth.check_types(document, where)
         return document if isinstance(document, dict) else {}
 
     def token_in(self, document: dict[str, Any], names: tuple[str, ...], where: str) -> str:

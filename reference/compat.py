@@ -23,6 +23,72 @@ class Quirks:
     unlimited_downloads: bool = False
     """`max_concurrent_downloads` is ignored: the seed looks at the field for uploads."""
 
+    # Credentials and tokens.
+
+    server_address_is_a_url: bool = False
+    """The server address of credentials has to be a URL with exactly this host. Without a scheme it
+    means nobody, or is an error; Docker Hub has no other names (PA-08 to PA-11, Q-04)."""
+    credentials_for_whoever_asks: bool = False
+    """Credentials without a server address go to every host that asks for a login: to mirrors, and
+    to where a redirect leads; configured ones count only when none are given (Q-05, AUTH-30)."""
+    nuls_cut_off_passwords: bool = False
+    """A password in `auth` loses the NULs at its ends, also those that are its own (Q-08)."""
+    one_challenge_a_line: bool = False
+    """Of a WWW-Authenticate line only the first challenge is read, and of that nothing behind a
+    blank beside ``=`` (AUTH-17, AUTH-18)."""
+    typed_token_answers: bool = False
+    """A token answer fails by any field of another type, looked at or not (AUTH-25, AUTH-26)."""
+    tokens_without_end: bool = False
+    """Nobody looks at how long a token lives; what was refused is sent again, up to six times in
+    all, unless the second refusal names an error (AUTH-20 to AUTH-24)."""
+    token_errors_kept: bool = False
+    """What failed to bring a token fails for all that want the same one later (Q-32, AUTH-27)."""
+    tokens_of_each_phase: bool = False
+    """Resolving and fetching each get a token of their own (AUTH-28, Q-24)."""
+
+    # TLS, hosts and mirrors.
+
+    localhost_unverified: bool = False
+    """Where an http registry on this machine sends its clients to https on this machine, be it by a
+    redirect or to its token service, nobody looks at the certificate (Q-03, TLS-11)."""
+    localhost_is_http: bool = False
+    """This machine without a scheme is http, also with TLS configured for it (HOST-06, TLS-10)."""
+    certificates_for_others: bool = False
+    """The client certificate of a host is offered to its token service and to where it redirects,
+    too (AUTH-29)."""
+    ca_files_may_be_empty: bool = False
+    """`ca_file` of `configs` may hold no certificate (Q-10, TLS-05)."""
+    broken_hosts_files_ignored: bool = False
+    """A hosts.toml that can't be understood, or has a `server` and no hosts, is as if it wasn't
+    there: the registry itself is asked (HOST-20, HOST-24)."""
+    capabilities_ignored: bool = False
+    """Content is asked of every host if any of them has the capability (HOST-32, Q-29)."""
+    docker_hub_twice: bool = False
+    """Docker Hub's own host is asked again as the last, where it is configured (HOST-05, Q-02)."""
+    empty_roots: bool = False
+    """An empty folder in `config_path` is the current one (Q-19)."""
+
+    # Requests.
+
+    first_answer_decides: bool = False
+    """A host that answered HEAD and then can't say what the tag is ends the pull (HOST-37)."""
+    first_body_decides: bool = False
+    """Content that began to come and isn't right, or isn't all, ends the pull: no other host is
+    asked for it (HOST-38)."""
+    rate_limits_ignored: bool = False
+    """408 and 429 are repeated at once, five times, by any host (NET-08, Q-29)."""
+    errors_not_repeated: bool = False
+    """A server error, or a connection lost before an answer, isn't repeated (NET-07, NET-10)."""
+    answers_may_take_for_ever: bool = False
+    """There is no limit to the wait for an answer but `progress_timeout` (Q-27, NET-04)."""
+    ports_and_subdomains_are_one_host: bool = False
+    """A redirect to another port of a host, or to a name below its own, keeps what is the host's:
+    Authorization, headers and TLS (NET-13)."""
+    downgrades_followed: bool = False
+    """A redirect from https to http is followed, without credentials (NET-16)."""
+    configured_accept: bool = False
+    """An `Accept` among the configured headers takes the place of the resolver's own (NET-02)."""
+
     # Manifests and indexes.
 
     literal_content_types: bool = False

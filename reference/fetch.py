@@ -141,9 +141,13 @@ class Fetcher:
                         raise
                     # Nobody knows which part was wrong, so whoever comes next begins anew.
                     ingest.restart()
+                    if self.quirks.first_body_decides:
+                        raise
                     if not again:
                         failures.add(error)
                 except (RegistryError, AuthError, TransportError) as error:
+                    if self.quirks.first_body_decides and isinstance(error, BodyError):
+                        raise
                     again = False
                     failures.add(error)
         raise failures.worst()

@@ -75,11 +75,11 @@ def find_directory(roots: Iterable[Path], authority: str) -> Path | None:
     return None
 
 
-def load_directory(directory: Path) -> tuple[HostEntry, ...]:
+def load_directory(directory: Path, *, lenient: bool = False) -> tuple[HostEntry, ...]:
     """The hosts of one directory in the order they are tried; the last is the registry's own.
 
     Raises HostsConfigError where the file can't be understood: going on with the default host
-    instead, as containerd does, would send requests where nobody wanted them.
+    instead, as containerd does (`lenient`), sends requests where nobody wanted them.
     """
     try:
         text = (directory / "hosts.toml").read_bytes()
@@ -92,8 +92,13 @@ def load_directory(directory: Path) -> tuple[HostEntry, ...]:
     if not text.strip():
         return (HostEntry(tls=read_certificates(directory)),)
     try:
-        return parse_hosts(text.decode(), directory)
+        entries = parse_hosts(text.decode(), directory)
+        if lenient and len(entries) == 1:
+            raise HostsConfigError("no host but the server")
+        return entries
     except (ValueError, RecursionError, HostsConfigError) as error:
+        if lenient:
+            return (HostEntry(tls=read_certificates(directory)),)
         raise HostsConfigError(f"{str(directory / 'hosts.toml')!r}: {error}") from None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, urlencode
 
 from reference.config import AuthConfig, Config
@@ -61,6 +61,7 @@ class Hosts:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.quirks = config.quirks
 
     def of(self, namespace: str) -> tuple[Host, ...]:
         """The hosts to ask for images of `namespace` (host[:port]), in the order to try them.
@@ -71,6 +72,15 @@ class Hosts:
         hosts = (
             self.from_files(namespace) if self.config.config_path else self.from_tables(namespace)
         )
+        if self.quirks.localhost_unverified and is_localhost(namespace):
+            # Of no use to http itself, but behind a redirect.
+            unverified = TLSOptions(skip_verify=True)
+            hosts = tuple(
+                replace(host, tls=unverified)
+                if (host.scheme, host.tls) == ("http", TLSOptions())
+                else host
+                for host in hosts
+            )
         for host in hosts:
             if host.scheme == "https" and host.tls != TLSOptions():
                 Trust(host.tls)
@@ -79,7 +89,8 @@ class Hosts:
     def from_files(self, namespace: str) -> tuple[Host, ...]:
         """Hosts of the hosts.toml tree; without a directory there, the registry itself."""
         directory = find_directory(self.config.config_path, namespace)
-        entries = load_directory(directory) if directory else (HostEntry(),)
+        lenient = self.quirks.broken_hosts_files_ignored
+        entries = load_directory(directory, lenient=lenient) if directory else (HostEntry(),)
         hosts = [self.from_entry(entry, namespace, origin=False) for entry in entries[:-1]]
         return (*hosts, self.from_entry(entries[-1], namespace, origin=True))
 
@@ -103,14 +114,12 @@ class Hosts:
         hosts = []
         for endpoint in self.endpoints(namespace):
             scheme, authority, path = split_endpoint(endpoint)
-            found = self.config.configs.get(authority)
-            tls = TLSOptions.from_config(found.tls) if found and found.tls else None
             hosts.append(
                 Host(
                     scheme=scheme,
                     authority=authority,
                     path=path or "/v2",
-                    tls=tls or self.default_tls(),
+                    tls=self.tls_of(authority) or self.default_tls(),
                     origin=authority in (namespace, default_host(namespace)),
                     auth=self.auth_of(authority),
                 )
@@ -123,7 +132,8 @@ class Hosts:
         configured = mirrors[namespace] if namespace in mirrors else mirrors.get("*", ())
         endpoints = [self.add_scheme(endpoint) for endpoint in configured]
         own = default_host(namespace)
-        if not any(split_endpoint(endpoint)[1] in (namespace, own) for endpoint in endpoints):
+        names = {namespace} if self.quirks.docker_hub_twice else {namespace, own}
+        if not any(split_endpoint(endpoint)[1] in names for endpoint in endpoints):
             endpoints.append(self.add_scheme(own))
         return endpoints
 
@@ -132,20 +142,26 @@ class Hosts:
         if "://" in endpoint:
             return endpoint
         authority = endpoint.partition("/")[0]
-        found = self.config.configs.get(authority)
-        tls = TLSOptions.from_config(found.tls) if found and found.tls else None
-        return f"{self.default_scheme(authority, tls)}://{endpoint}"
+        return f"{self.default_scheme(authority, self.tls_of(authority))}://{endpoint}"
 
     def default_scheme(self, authority: str, tls: TLSOptions | None) -> str:
         """http for hosts known as plain and for this machine without TLS settings, else https."""
         if self.config.plain_http & {authority, "*"}:
             return "http"
         settings = tls is not None or self.config.tls is not None
+        settings = settings and not self.quirks.localhost_is_http
         return "http" if is_localhost(authority) and not settings else "https"
 
     def default_tls(self) -> TLSOptions:
         """TLS of a host that has no settings of its own."""
         return TLSOptions.from_config(self.config.tls) if self.config.tls else TLSOptions()
+
+    def tls_of(self, authority: str) -> TLSOptions | None:
+        """TLS that `configs` has for this very host."""
+        found = self.config.configs.get(authority)
+        if not (found and found.tls):
+            return None
+        return TLSOptions.from_config(found.tls, lenient=self.quirks.ca_files_may_be_empty)
 
     def auth_of(self, authority: str) -> AuthConfig | None:
         """Credentials that the configuration keeps for this very host."""
@@ -163,6 +179,11 @@ class Hosts:
     def for_content(self, hosts: tuple[Host, ...]) -> tuple[Host, ...]:
         """The hosts that may be asked for content by digest."""
         return self.require(self.capable(hosts, PULL), "pull")
+
+    def for_fetching(self, hosts: tuple[Host, ...]) -> tuple[Host, ...]:
+        """The hosts that are asked for content."""
+        capable = self.for_content(hosts)
+        return hosts if self.quirks.capabilities_ignored else capable
 
     def require(self, hosts: tuple[Host, ...], what: str) -> tuple[Host, ...]:
         """Refuse an empty list (HOST-31)."""

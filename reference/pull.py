@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reference.auth import Authorizer
-from reference.config import Request
+from reference.compat_remote import RemoteForAll
+from reference.config import Config, Request
 from reference.descriptors import (
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -79,6 +80,11 @@ class Puller(Local):
     progress = ProgressReporter
     schema1 = Schema1Converter
 
+    def __init__(self, config: Config, root: Path) -> None:
+        super().__init__(config, root)
+        if config.quirks.credentials_for_whoever_asks:
+            self.remote = RemoteForAll
+
     def pull(self, request: Request, *, cancellation: Cancellation | None = None) -> Pulled:
         """Pull one image. Raises PullError; `cancellation` ends it from another thread."""
         name = self.names().parse(request.image)
@@ -99,7 +105,12 @@ class Puller(Local):
             authorizer = self.authorizer(transport, request.auth)
             remote = self.remote(self.config, transport, authorizer, name)
             resolver = self.resolver(self.config, remote)
-            fetcher = self.fetcher(self.config, remote, hosts.for_content(candidates), self.content)
+            if self.config.quirks.tokens_of_each_phase:
+                remote = self.remote(
+                    self.config, transport, self.authorizer(transport, request.auth), name
+                )
+            content = hosts.for_fetching(candidates)
+            fetcher = self.fetcher(self.config, remote, content, self.content)
             deciding = self.deciding(hosts, candidates, name)
             resolved = resolver.resolve(name, deciding)
             schema1 = resolved.descriptor.media_type in SCHEMA1_TYPES

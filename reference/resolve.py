@@ -22,6 +22,7 @@ from reference.errors import (
     IntegrityError,
     InvalidDescriptor,
     ManifestError,
+    PullError,
     RegistryError,
     TransportError,
 )
@@ -50,6 +51,8 @@ class Resolver:
     def __init__(self, config: Config, remote: Remote) -> None:
         self.config = config
         self.remote = remote
+        self.answered: Host | None = None
+        """The last host that answered HEAD."""
 
     def resolve(self, name: Name, hosts: Sequence[Host]) -> Resolved:
         """Return the root descriptor of `name`.
@@ -62,6 +65,8 @@ class Resolver:
             try:
                 return self.at(host, name, last=number == len(hosts))
             except HOST_ERRORS as error:
+                if self.config.quirks.first_answer_decides and self.is_final(host, error):
+                    raise
                 failures.add(error)
         if name.digest and self.config.quirks.manifests_as_blobs:
             for number, host in enumerate(hosts, start=1):
@@ -83,6 +88,7 @@ class Resolver:
     def at(self, host: Host, name: Name, *, last: bool) -> Resolved:
         """Resolve at one host: HEAD, and GET where its answer doesn't say enough (MAN-06)."""
         with self.ask(host, "HEAD", name, last=last) as answer:
+            self.answered = host
             described = None if answer.ask.method == "GET" else self.described(answer, name)
             if described is not None:
                 self.check_size(described.size, name)
@@ -102,9 +108,20 @@ class Resolver:
             raise ManifestError(f"blob {name.digest} has no length")
         return Resolved(described)
 
+    def is_final(self, host: Host, error: PullError) -> bool:
+        """Whether containerd asks nobody else: what goes wrong behind the HEAD is its only reason,
+        unless the manifest is too large, and a redirect that isn't one (HOST-37)."""
+        if isinstance(error, RegistryError) and error.status < 400:
+            return True
+        return self.answered is host and not isinstance(error, ManifestError)
+
     def ask(self, host: Host, method: str, name: Name, *, last: bool) -> Answer:
         """Ask for the manifest. A host that refuses HEAD (405) is asked by GET (MAN-04)."""
-        return self.remote.ask(host, method, "manifests", name.object, accept=ACCEPT, last=last)
+        own = self.config.headers.get("Accept", ACCEPT)
+        if not self.config.quirks.configured_accept:
+            own = ACCEPT
+        accept = own if isinstance(own, str) else ", ".join(own)
+        return self.remote.ask(host, method, "manifests", name.object, accept=accept, last=last)
 
     def described(self, answer: Answer, name: Name) -> Descriptor | None:
         """The descriptor that the headers give; None where they leave digest or size open.

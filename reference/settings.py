@@ -3,7 +3,7 @@
 The settings of the CRI plugin stand in ``[plugins."io.containerd.grpc.v1.cri"]`` (containerd 1.x)
 or ``[plugins."io.containerd.cri.v1.images"]`` (2.x), as containerd's ``docs/cri/registry.md`` and
 ``internal/cri/config`` have them. Everything else in the file belongs to other parts of containerd
-and is passed over. In ``registry`` an unknown key is an error: a mirror that was
+and is passed over; what containerd has no key for stands in ``[refpull]``. In ``registry`` an unknown key is an error: a mirror that was
 meant and isn't used is worse than a file that is refused.
 
 One table is not containerd's, which passes it over in turn: ``[refpull]``, with ``compat`` and
@@ -40,12 +40,18 @@ def load_config(path: Path, defaults: Config | None = None) -> Config:
         raise ConfigError(f"{path} isn't TOML: {one_line(str(error))}") from None
     config = defaults or Config()
     top = Section(document, str(path))
-    config = replace(config, decryption_keys=config.decryption_keys + key_paths(top))
+    config = with_quirks(config, top.section("refpull").only("compat", "quirks"))
+    own = top.section("refpull").only("max_layer_size", "min_rate")
+    config = replace(
+        config,
+        decryption_keys=config.decryption_keys + key_paths(top),
+        **{name: own.whole(name) for name in own.table},
+    )
     plugins = top.section("plugins")
     for name in PLUGINS:
         if name in plugins.table:
             config = with_plugin(config, plugins.section(name))
-    return with_quirks(config, top.section("refpull").only("compat", "quirks"))
+    return config
 
 
 def with_quirks(config: Config, section: Section) -> Config:
@@ -61,8 +67,9 @@ def with_plugin(config: Config, plugin: Section) -> Config:
     images = [plugin, plugin.section("containerd")]  # the seed had three of them one level lower
     changes: dict[str, Any] = {}
     for section in images:
-        if "max_concurrent_downloads" in section.table:
-            changes["max_concurrent_downloads"] = section.whole("max_concurrent_downloads")
+        for name in ("max_concurrent_downloads", "concurrent_layer_fetch_buffer"):
+            if name in section.table:
+                changes[name] = section.whole(name)
         if "image_pull_progress_timeout" in section.table:
             changes["progress_timeout"] = section.duration("image_pull_progress_timeout")
         if "snapshotter" in section.table:
@@ -103,7 +110,7 @@ def with_registry(config: Config, registry: Section) -> Config:
         for name, mirror in registry.section("mirrors").sections()
     }
     folders = roots.split(os.pathsep) if roots else []
-    if not all(folders):
+    if not (all(folders) or config.quirks.empty_roots):
         raise ConfigError(f"{registry.place}: config_path has an empty folder in it")
     if roots and mirrors:
         raise ConfigError(f"{registry.place}: mirrors can't be set beside config_path")

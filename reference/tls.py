@@ -23,8 +23,11 @@ class TLSOptions:
     skip_verify: bool = False
 
     @classmethod
-    def from_config(cls, config: TLSConfig) -> TLSOptions:
-        """Read `TLSConfig`; a certificate without key, or the reverse, is an error (TLS-06)."""
+    def from_config(cls, config: TLSConfig, *, lenient: bool = False) -> TLSOptions:
+        """Read `TLSConfig`; a certificate without key, or the reverse, is an error (TLS-06).
+
+        `lenient`: a CA file without a certificate in it counts for nothing (TLS-05).
+        """
         if config.cert_file and not config.key_file:
             raise ConfigError(
                 f"cert file {str(config.cert_file)!r} was specified, "
@@ -35,8 +38,11 @@ class TLSOptions:
                 f"key file {str(config.key_file)!r} was specified, "
                 "but no corresponding cert file was specified"
             )
+        ca_file = config.ca_file
+        if lenient and ca_file and ca_file.is_file():
+            ca_file = ca_file if b"-----BEGIN CERTIFICATE" in ca_file.read_bytes() else None
         return cls(
-            ca_files=(config.ca_file,) if config.ca_file else (),
+            ca_files=(ca_file,) if ca_file else (),
             client_pairs=((config.cert_file, config.key_file),) if config.cert_file else (),
             skip_verify=config.insecure_skip_verify,
         )

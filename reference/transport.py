@@ -11,7 +11,7 @@ import re
 import ssl
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -60,6 +60,8 @@ class Ask:
     tls: TLSOptions = field(default_factory=TLSOptions)
     body: bytes | None = field(default=None, repr=False)
     dial_timeout: float | None = None
+    redirected: Callable[[Ask], Ask] | None = field(default=None, repr=False)
+    """What is made of the request for where a redirect leads; None leaves it as it is."""
 
     @property
     def authority(self) -> str:
@@ -210,6 +212,7 @@ class Transport:
         self, config: Config, cancellation: Cancellation, reporter: ProgressReporter
     ) -> None:
         self.config = config
+        self.quirks = config.quirks
         self.cancellation = cancellation
         self.reporter = reporter
         self.sockets = Sockets(config.tls_handshake_timeout)
@@ -227,6 +230,7 @@ class Transport:
                 return answer
             answer.discard()
             ask = self.redirected(ask, answer)
+            ask = ask.redirected(ask) if ask.redirected else ask
         raise RedirectError(f"stopped after {self.config.max_redirects} redirects")
 
     def redirected(self, ask: Ask, answer: Answer) -> Ask:
@@ -249,26 +253,35 @@ class Transport:
 
     def may_follow(self, ask: Ask, target: Ask) -> bool:
         """Whether a redirect may be followed: never from https to http (NET-16)."""
-        return ask.scheme == target.scheme or target.scheme == "https"
+        secure = ask.scheme == target.scheme or target.scheme == "https"
+        return secure or self.quirks.downgrades_followed
 
     def same_host(self, ask: Ask, target: Ask) -> bool:
         """Whether what is private to one request's host may be shown to the other's (NET-13)."""
+        if self.quirks.ports_and_subdomains_are_one_host:
+            here, there = urlsplit(ask.url).hostname, urlsplit(target.url).hostname
+            below = f".{there}".endswith(f".{here}")
+            return below and target.scheme in (ask.scheme, "https")
         return (ask.scheme, ask.authority) == (target.scheme, target.authority)
 
     def for_other_host(self, target: Ask) -> Ask:
         """Take off what belongs to the host before: credentials, headers, client certificate."""
-        return replace(target, private=(), tls=self.other_tls(target.tls), dial_timeout=None)
+        tls = self.other_tls(target.tls, target.url)
+        return replace(target, private=(), tls=tls, dial_timeout=None)
 
-    def other_tls(self, tls: TLSOptions) -> TLSOptions:
-        """TLS for a host that one with `tls` points to: its CA counts, nothing else of it."""
-        return TLSOptions(ca_files=tls.ca_files)
+    def other_tls(self, tls: TLSOptions, url: str) -> TLSOptions:
+        """TLS for `url`, to which a host with `tls` points: its CA counts, nothing else of it."""
+        pairs = tls.client_pairs if self.quirks.certificates_for_others else ()
+        near = self.quirks.localhost_unverified and is_localhost(urlsplit(url).netloc)
+        return TLSOptions(tls.ca_files, pairs, skip_verify=tls.skip_verify and near)
 
     def hop(self, ask: Ask) -> Answer:
         """Send one request to one host. TransportError when no answer begins."""
         self.cancellation.check()
+        endless = self.quirks.answers_may_take_for_ever
         timeouts: dict[str, float | None] = {
             "connect": ask.dial_timeout or self.config.connect_timeout,
-            "read": self.config.response_header_timeout or None,
+            "read": None if endless else self.config.response_header_timeout or None,
             "write": self.config.response_header_timeout or None,
             "pool": None,
         }

@@ -38,7 +38,7 @@ def encoded(text: str) -> str:
         ),  # PA-03
         (AuthConfig(identity_token="i", auth=encoded("a:b")), ("", "i")),  # PA-04
         (AuthConfig(auth=encoded("a:b:c")), ("a", "b:c")),  # PA-05
-        (AuthConfig(auth=encoded("a:b\0\0")), ("a", "b")),
+        (AuthConfig(auth=encoded("a:b\0\0")), ("a", "b\0\0")),
         (AuthConfig(username="u", password="p", server_address="https://other.test"), ("", "")),
         (AuthConfig(username="u", password="p", server_address="https://r.test:5000"), ("u", "p")),
         (AuthConfig(username="u", password="p", server_address="http://R.test:5000"), ("u", "p")),
