@@ -102,7 +102,7 @@ class Manifests:
         """The type inside the document must be the one it was served as (MAN-17)."""
         inside = document.get("mediaType")
         foreign = MANIFEST_TYPES if descriptor.media_type in INDEX_TYPES else INDEX_TYPES
-        if self.quirks.inner_types_ignored and inside not in foreign:
+        if self.quirks.inner_types_ignored and inside not in tuple(foreign):  # it may be a list
             return
         if inside not in (None, "", descriptor.media_type):
             raise AmbiguousManifest(

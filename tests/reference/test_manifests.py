@@ -6,7 +6,9 @@ import codecs
 
 import pytest
 
-from reference.errors import ManifestError
+from reference.compat import Quirks
+from reference.descriptors import OCI_INDEX, Descriptor
+from reference.errors import AmbiguousManifest, ManifestError
 from reference.manifests import Manifests
 
 TEXT = '{"schemaVersion": 2}'
@@ -31,3 +33,14 @@ def test_what_others_would_read_otherwise_is_refused(data: bytes) -> None:
     assert Manifests().parse(TEXT.encode(), "x") == {"schemaVersion": 2}
     with pytest.raises(ManifestError, match="is not JSON"):
         Manifests().parse(data, "x")
+
+
+@pytest.mark.parametrize("inside", ["[]", "{}", "1"])
+def test_an_inner_type_of_any_kind_is_another_type(inside: str) -> None:
+    """MAN-17"""
+    data = f'{{"mediaType": {inside}, "manifests": []}}'.encode()
+    manifests = Manifests()
+    with pytest.raises(AmbiguousManifest):
+        manifests.read(data, Descriptor.of(OCI_INDEX, data))
+    manifests.quirks = Quirks.containerd()
+    manifests.read(data, Descriptor.of(OCI_INDEX, data))
