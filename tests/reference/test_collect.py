@@ -41,7 +41,7 @@ SHARED = Layer((File("etc/shared", "shared"),))
 
 
 def test_what_a_removed_image_alone_had_goes(registry: Registry, puller: Puller) -> None:
-    """IMG-15: what a document lists is kept, without labels that say so once more."""
+    """IMG-15, LAYER-33: what a document lists is kept, without labels that say so once more."""
     kept, gone = image(registry, "kept", SHARED), image(registry, "gone", SHARED)
     left = puller.pull(Request(kept.reference))
     rootfs = puller.pull(Request(gone.reference)).rootfs

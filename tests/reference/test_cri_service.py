@@ -85,6 +85,7 @@ def spec(name: str) -> Any:
 
 
 def test_a_pulled_image_is_known_by_every_name(call: Call, image: Image) -> None:
+    """IMG-17"""
     assert call("PullImage", image=spec(image.reference)).image_ref == image.image_id
     for name in (image.reference, f"{image.name}@{image.digest}", image.image_id):
         found = call("ImageStatus", image=spec(name)).image
@@ -99,6 +100,18 @@ def test_a_pulled_image_is_known_by_every_name(call: Call, image: Image) -> None
     assert listed.id == image.image_id
     (filtered,) = call("ListImages", filter={"image": {"image": image.reference}}).images
     assert filtered == listed
+
+
+def test_two_tags_of_an_image_are_told_together(
+    call: Call, registry: Registry, image: Image
+) -> None:
+    """IMG-17"""
+    second = registry.add(image.spec, tag="v2")
+    for each in (image, second):
+        call("PullImage", image=spec(each.reference))
+    (listed,) = call("ListImages").images
+    assert sorted(listed.repo_tags) == sorted([image.reference, second.reference])
+    assert list(listed.repo_digests) == [f"{image.name}@{image.digest}"]
 
 
 def test_verbose_status_has_the_config(call: Call, image: Image) -> None:
