@@ -69,6 +69,10 @@ class Config:
 
     platform: str | None = None
     max_concurrent_downloads: int = 3
+    concurrent_layer_fetch_buffer: int = 0
+    """Longest part of a blob: longer blobs are fetched in parts of so many bytes, up to
+    `max_concurrent_downloads` at a time, each kept in memory until its turn to be written. Less
+    than 512 bytes, or one download at a time, mean no parts (BLOB-15)."""
 
     progress_timeout: float = 300.0
     """Cancel when requests are active and no byte arrives for so long; 0 switches it off."""
@@ -76,6 +80,9 @@ class Config:
     """How often progress is looked at, when the timeout isn't shorter."""
     progress_interval_floor: float = 5.0
     """... and never more often than this."""
+    min_rate: int = 0
+    """Bytes a second, over the progress timeout, that count as progress; 0: any byte does. It is
+    for the drip that else keeps a pull alive for ever (PROG-07)."""
 
     connect_timeout: float = 30.0
     tls_handshake_timeout: float = 10.0
@@ -98,6 +105,8 @@ class Config:
     """Keep no layer of an image that is unpacked: its files are there, its blobs can be fetched."""
 
     max_manifest_size: int = 4 * 1024 * 1024
+    max_layer_size: int = 64 * 1024**3
+    """Longest tar that a layer may unpack to (LAYER-31); 0 is no limit."""
     max_index_depth: int = 4
     max_redirects: int = 10
     resume_attempts: int = 3
@@ -125,16 +134,18 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse values that no pull can work with."""
-        if self.max_concurrent_downloads < 0:
-            raise ConfigError("max_concurrent_downloads must not be negative (0: no limit)")
         for each in fields(self):
             value = getattr(self, each.name)
+            if each.type == "int" and value < 0:
+                raise ConfigError(f"{each.name} must not be negative")
             if each.type not in ("float", "float | None") or value is None:
                 continue
             if not 0 <= value <= threading.TIMEOUT_MAX:
                 raise ConfigError(
                     f"{each.name} must be 0 to {threading.TIMEOUT_MAX:.0f} seconds, not {value:g}"
                 )
+        if self.min_rate and not self.progress_timeout:
+            raise ConfigError("min_rate is looked at over progress_timeout, which must not be 0")
         if self.compat not in (None, "containerd"):
             raise ConfigError(f'compat must be "containerd" or absent, not {self.compat!r}')
         if self.compat == "containerd":

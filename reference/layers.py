@@ -39,8 +39,8 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMF
 class LayerApplier(FileMaker):
     """Applies the layers of one image to the folder `root`, from the lowest to the topmost.
 
-    `max_layer_size` bounds a layer's uncompressed bytes. `check` is called with every piece and may
-    raise, to stop at once. Not to be shared between threads.
+    `max_layer_size` bounds a layer's uncompressed bytes; 0 doesn't. `check` is called with every
+    piece and may raise, to stop at once. Not to be shared between threads.
     """
 
     decompressor: type[Decompressor] = Decompressor
@@ -50,7 +50,7 @@ class LayerApplier(FileMaker):
         self,
         root: Path,
         *,
-        max_layer_size: int | None = None,
+        max_layer_size: int = 0,
         privileged: bool | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -115,7 +115,7 @@ class LayerApplier(FileMaker):
 
     def check_size(self, total: int) -> None:
         """Stop a layer that unpacks to more than is allowed (LAYER-31)."""
-        if self.max_layer_size is not None and total > self.max_layer_size:
+        if self.max_layer_size and total > self.max_layer_size:
             raise LayerError(f"the layer unpacks to more than {self.max_layer_size} bytes")
 
     def check_diff_id(self, expected: str, actual: str) -> None:

@@ -71,7 +71,7 @@ class Local:
         self.content = self.store(root)
         self.records = self.images(root)
         self.snapshotters: dict[str, Snapshots] = {
-            each.name: each(root, self.layers, config.decryption_keys)
+            each.name: each(root, self.layers, config.decryption_keys, config.max_layer_size)
             for each in (self.snapshots, self.overlay)
         }
         self.unpacked = self.snapshotter(config.snapshotter)

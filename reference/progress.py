@@ -76,6 +76,7 @@ class ProgressReporter:
         self.timeout = config.progress_timeout
         self.longest_interval = config.progress_interval
         self.interval_floor = config.progress_interval_floor
+        self.min_rate = config.min_rate
         self.name = name
         self.cancellation = cancellation
         self._lock = threading.Lock()
@@ -140,10 +141,19 @@ class ProgressReporter:
         begun = self._last_active == 0 and not self.quirks.idle_time_counts
         return active == 0 or received > self._last_bytes or begun
 
+    def is_drip(self, active: int, received: int, now: float) -> bool:
+        """Whether what came since the last good look is less than the rate asked for.
+
+        Idle before or now is no drip. While it is one, the time since that look grows: to the
+        timeout, or until enough has come for all of it.
+        """
+        least = self.min_rate * (now - self._last_moved)
+        return bool(active and self._last_active) and received - self._last_bytes < least
+
     def look(self, now: float) -> bool:
         """One look at the counters at time `now` (seconds); True when the pull stands still."""
         active, received = self.status()
-        if self.moved(active, received):
+        if self.moved(active, received) and not self.is_drip(active, received, now):
             self._last_bytes = received
             self._last_moved = now
         self._last_active = active

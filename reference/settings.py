@@ -3,11 +3,11 @@
 The settings of the CRI plugin stand in ``[plugins."io.containerd.grpc.v1.cri"]`` (containerd 1.x)
 or ``[plugins."io.containerd.cri.v1.images"]`` (2.x), as containerd's ``docs/cri/registry.md`` and
 ``internal/cri/config`` have them. Everything else in the file belongs to other parts of containerd
-and is passed over; what containerd has no key for stands in ``[refpull]``. In ``registry`` an unknown key is an error: a mirror that was
+and is passed over. In ``registry`` an unknown key is an error: a mirror that was
 meant and isn't used is worse than a file that is refused.
 
-One table is not containerd's, which passes it over in turn: ``[refpull]``, with ``compat`` and
-``quirks`` (a list of names; see `reference.compat`).
+One table is not containerd's, which passes it over in turn: ``[refpull]``, with ``compat``,
+``quirks`` (a list of names; see `reference.compat`), ``max_layer_size`` and ``min_rate``.
 """
 
 from __future__ import annotations
@@ -40,13 +40,8 @@ def load_config(path: Path, defaults: Config | None = None) -> Config:
         raise ConfigError(f"{path} isn't TOML: {one_line(str(error))}") from None
     config = defaults or Config()
     top = Section(document, str(path))
-    config = with_quirks(config, top.section("refpull").only("compat", "quirks"))
-    own = top.section("refpull").only("max_layer_size", "min_rate")
-    config = replace(
-        config,
-        decryption_keys=config.decryption_keys + key_paths(top),
-        **{name: own.whole(name) for name in own.table},
-    )
+    config = with_own(config, top.section("refpull"))
+    config = replace(config, decryption_keys=config.decryption_keys + key_paths(top))
     plugins = top.section("plugins")
     for name in PLUGINS:
         if name in plugins.table:
@@ -54,9 +49,14 @@ def load_config(path: Path, defaults: Config | None = None) -> Config:
     return config
 
 
-def with_quirks(config: Config, section: Section) -> Config:
-    """What is to be done as containerd does it."""
-    changes: dict[str, Any] = {"quirks": config.quirks.on(section.texts("quirks"))}
+def with_own(config: Config, section: Section) -> Config:
+    """What containerd has no key for; and what is to be done as containerd does it."""
+    limits = ("max_layer_size", "min_rate")
+    section.only("compat", "quirks", *limits)
+    changes: dict[str, Any] = {
+        name: section.whole(name) for name in limits if name in section.table
+    }
+    changes["quirks"] = config.quirks.on(section.texts("quirks"))
     if "compat" in section.table:
         changes["compat"] = section.text("compat")
     return replace(config, **changes)

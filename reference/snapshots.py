@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from reference.descriptors import Descriptor, digest_of, is_encrypted_type
@@ -60,8 +61,14 @@ class Snapshots:
     """How configurations call it."""
     folder = "snapshots"
 
-    def __init__(self, root: Path, layers: type[LayerApplier], keys: Sequence[Path] = ()) -> None:
-        self.layers = layers
+    def __init__(
+        self,
+        root: Path,
+        layers: type[LayerApplier],
+        keys: Sequence[Path] = (),
+        max_layer_size: int = 0,
+    ) -> None:
+        self.layers = partial(layers, max_layer_size=max_layer_size)
         self.keys = keys
         self._busy: set[Path] = set()
         self._free = threading.Condition()

@@ -20,10 +20,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reference import decompress, descriptors, files
+from reference.config import Config
 from reference.decompress import Decompressor, zstd
 from reference.descriptors import OCI_LAYER, OCI_LAYER_GZIP, digest_of
 from reference.errors import DiffIDMismatch, LayerError, PullError, StoreError, UnsafeEntry
 from reference.layers import LayerApplier
+from reference.local import Local
 from reference.rootfs import MAX_PATH, Root, remove_tree
 
 ROOT = os.geteuid() == 0
@@ -684,6 +686,16 @@ def test_a_bomb_is_bounded_when_asked(root: Path) -> None:
     applier = LayerApplier(root, max_layer_size=1_000_000)
     with pytest.raises(LayerError, match="more than 1000000 bytes"):
         applier.apply(io.BytesIO(blob), OCI_LAYER_GZIP)
+
+
+def test_a_pull_has_a_bound_for_bombs_unless_told_otherwise(tmp_path: Path) -> None:
+    """LAYER-31"""
+    bounds = [
+        snapshots.layers(tmp_path).max_layer_size
+        for config in (Config(), Config(max_layer_size=5), Config(max_layer_size=0))
+        for snapshots in Local(config, tmp_path).snapshotters.values()
+    ]
+    assert bounds == [64 << 30, 64 << 30, 5, 5, 0, 0]
 
 
 def test_a_window_larger_than_zstd_takes_is_refused(root: Path) -> None:

@@ -59,6 +59,52 @@ def test_any_byte_on_any_request_counts() -> None:
     assert watch.look(310.0)
 
 
+def drip_watch() -> ProgressReporter:
+    config = Config(progress_timeout=10, min_rate=100)
+    watch = ProgressReporter(config, "registry.test/app:v1", Cancellation())
+    watch.begin()
+    assert not watch.look(100.0)
+    return watch
+
+
+def test_a_drip_is_no_progress_where_a_rate_is_asked_for() -> None:
+    """Incident A05: a byte now and then kept a pull alive for an hour."""
+    watch = drip_watch()
+    for now in (105.0, 110.0):
+        watch.received(1)
+        assert not watch.look(now)
+    watch.received(1)
+    assert watch.look(115.0)
+
+
+def test_a_rate_is_looked_at_over_the_whole_time_since_it_was_good() -> None:
+    watch = drip_watch()
+    assert not watch.look(105.0)
+    watch.received(1000)
+    assert not watch.look(110.0)  # 1,000 bytes in 10 s make up for the pause
+    watch.received(499)
+    assert not watch.look(115.0)
+    watch.received(501)
+    assert not watch.look(120.0)
+    assert not watch.look(130.0)
+    assert watch.look(130.1)
+
+
+def test_time_without_a_request_is_no_drip() -> None:
+    watch = drip_watch()
+    watch.end()
+    assert not watch.look(200.0)
+    watch.begin()
+    assert not watch.look(300.0)
+    assert not watch.look(310.0)
+    assert watch.look(310.1)
+
+
+def test_a_rate_needs_a_time_to_be_looked_at() -> None:
+    with pytest.raises(ConfigError, match="min_rate"):
+        Config(progress_timeout=0, min_rate=1)
+
+
 def test_time_without_a_request_never_counts() -> None:
     watch = reporter(timeout=10)
     for now in range(0, 1000, 10):

@@ -95,6 +95,13 @@ def test_config_path_is_a_list_of_folders(tmp_path: Path) -> None:
     assert config.config_path == (Path("/etc/a"), Path("/etc/b"))
 
 
+def test_limits_are_read(tmp_path: Path) -> None:
+    table = "[refpull]\nmax_layer_size = 1000\nmin_rate = 10\n"
+    config = read(tmp_path, table + f"[{SEED}]\nconcurrent_layer_fetch_buffer = 8388608")
+    assert (config.max_layer_size, config.min_rate) == (1000, 10)
+    assert config.concurrent_layer_fetch_buffer == 8 << 20  # BLOB-15
+
+
 def test_what_the_file_leaves_open_stays(tmp_path: Path) -> None:
     defaults = Config(max_concurrent_downloads=9)
     assert read(tmp_path, 'version = 3\n[grpc]\naddress = "/run/c.sock"', defaults) == defaults
