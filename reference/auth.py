@@ -49,6 +49,13 @@ class Credentials:
     username: str = ""
     secret: str = field(default="", repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse what can't be sent: JSON, and the command line, can hold half a character."""
+        try:
+            f"{self.username}{self.secret}".encode()
+        except UnicodeEncodeError:
+            raise InvalidAuth("the credentials given are not text in UTF-8") from None
+
 
 @dataclass(frozen=True)
 class Token:

@@ -76,6 +76,15 @@ def test_what_cannot_be_understood_is_an_error_that_does_not_repeat_it(auth: str
     assert "nocolon" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "auth", [AuthConfig(username="u", password="\ud800"), AuthConfig(identity_token="\udcff")]
+)
+def test_what_is_no_text_cannot_be_sent(auth: AuthConfig) -> None:
+    """JSON and arguments that aren't in UTF-8 bring it; it was a traceback, with the secret."""
+    with pytest.raises(InvalidAuth, match="not text in UTF-8"):
+        parse_auth(auth, "r.test")
+
+
 def test_what_nobody_asks_for_is_not_looked_at() -> None:
     """PA-15"""
     bad = AuthConfig(auth="not base64!")
