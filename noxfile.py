@@ -175,7 +175,11 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Throw broken requests at the registry; `-- N` says how many (20,000 of each kind)."""
-    session.install(*SUITE, *group("test"))
-    number = session.posargs[0] if session.posargs else "20000"
-    session.run("pytest", "tests/fakeregistry/test_fuzz.py", env={"PULLPROOF_FUZZ": number})
+    """Throw broken input at registry and reference; `-- N [PARSER ...]`: N of each (20,000)."""
+    session.install(*SUITE, *group("test"), *group("fuzz"))
+    number, *parsers = session.posargs or ["20000"]
+    if not parsers:
+        session.run("pytest", "tests/fakeregistry/test_fuzz.py", env={"PULLPROOF_FUZZ": number})
+        parsers = [path.stem[5:] for path in sorted(Path("tests/fuzz").glob("fuzz_*.py"))]
+    for parser in parsers:
+        session.run("python", "tests/fuzz/guided.py", parser, number)
