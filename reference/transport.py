@@ -35,6 +35,7 @@ from reference.http2 import CutByServer, Lines, Patient
 from reference.progress import Cancellation, ProgressReporter
 from reference.proxies import check_proxy, environment_proxy
 from reference.tls import TLSOptions, Trust
+from reference.tracing import RequestSpan, RequestSpans
 from reference.wire import Sockets, Wire
 
 USER_AGENT = f"refpull/{__version__}"
@@ -81,12 +82,15 @@ class Answer:
     come to its end or the answer is closed.
     """
 
-    def __init__(self, ask: Ask, response: httpx.Response, transport: Transport) -> None:
+    def __init__(
+        self, ask: Ask, response: httpx.Response, transport: Transport, told: RequestSpan
+    ) -> None:
         self.ask = ask
         self.status = response.status_code
         self.headers = response.headers
         self._response = response
         self._transport = transport
+        self._told = told
         self._finished = False
 
     @property
@@ -157,6 +161,7 @@ class Answer:
             try:
                 self._response.close()
             finally:
+                self._told.end()
                 self._transport.reporter.end()
 
     def __enter__(self) -> Answer:
@@ -178,6 +183,7 @@ class Answer:
                 transport.cancellation.check()
                 yield chunk
         except httpx.HTTPError as error:
+            self._told.end(error)
             transport.cancellation.check()
             raise BodyError(f"{self._where()}: the body broke off ({error})") from error
         finally:
@@ -221,6 +227,7 @@ class Transport:
         self._old: set[str] = set()
         self._trusts: dict[TLSOptions, Trust] = {}
         self._open = ExitStack()
+        self.spans = RequestSpans()
 
     def send(self, ask: Ask) -> Answer:
         """Ask, and follow redirects (GET and HEAD only); the answer may have any other status."""
@@ -287,15 +294,18 @@ class Transport:
         }
         request = self.request(ask, timeouts)
         self.reporter.begin()
+        told = self.spans.begin(ask.method, ask.url)
         try:
             response = self.exchange(ask, request)
-        except BaseException:
+        except BaseException as error:
+            told.end(error)
             self.reporter.end()
             self.cancellation.check()
             raise
         # The time limit was for the head; httpcore looks it up anew for each read of the body.
         timeouts["read"] = None
-        return Answer(ask, response, self)
+        told.answered(response.status_code)
+        return Answer(ask, response, self, told)
 
     def request(self, ask: Ask, timeouts: dict[str, float | None]) -> httpx.Request:
         """The request as it goes out."""
