@@ -288,7 +288,8 @@ def _as_httpx(request: httpx.Request) -> Iterator[None]:
             raise httpx.RemoteProtocolError(str(error), request=request) from error
         for ours, theirs in _MAPPED:
             if isinstance(error, ours):
-                raise theirs(str(error), request=request) from error
+                # h11 quotes a line that it can't read, and a Location may be in it, with its query.
+                raise theirs(str(error).partition(": bytearray(")[0], request=request) from error
         raise
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpcore
+import httpx
 import pytest
 import trustme
 
@@ -17,7 +18,7 @@ from reference.errors import ConfigError, ConnectionLost, TransportError
 from reference.progress import Cancellation, ProgressReporter
 from reference.tls import TLSOptions
 from reference.transport import Ask, Transport
-from reference.wire import Sockets
+from reference.wire import Sockets, Wire
 
 
 def transport(config: Config | None = None) -> Transport:
@@ -152,3 +153,12 @@ def test_threads_that_need_the_systems_roots_at_once_all_get_them(
             assert answer.read(10) == b"ok"
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_a_line_that_is_no_header_is_not_repeated() -> None:
+    """A Location without its colon has the signature of its URL all the same."""
+    answer = b"HTTP/1.1 302 Found\r\nLocation https://h.test/?sig=canary\r\n\r\n"
+    wire = Wire(httpcore.MockBackend([answer]), None)
+    with pytest.raises(httpx.RemoteProtocolError, match="^illegal header line$"):
+        wire.handle_request(httpx.Request("GET", "http://registry.test/"))
+    wire.close()
