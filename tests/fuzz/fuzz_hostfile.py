@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness import ODD, SECRET, PromiseError, held, odd_values
 from toml_text import DEEP_TOML, toml
@@ -64,7 +65,8 @@ def fuzz_one(data: bytes) -> None:
 
 def check(url: str, timeout: float | None) -> None:
     """What a request is made of can be used for one."""
-    if not url.startswith(("http://", "https://")) or "@" in url:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc:
         raise PromiseError(f"a host is asked for {url!r}")
     if timeout is not None and not 0 <= timeout < 10**10:
         raise PromiseError(f"a connection may take {timeout} seconds")
