@@ -78,6 +78,7 @@ SEEDS = [
     *(answer(f"{code} X", f"Location: {to}") for code in (301, 307) for to in ("/x", "http://[")),
     *(answer("302 X", f"Location: {to}") for to in ("", "ftp://x/", "http://u:p@h.test:x/", "//")),
     answer("302 X", f"Location: http://other.test/?sig={SECRET}"),
+    answer("302 X", f"Location http://other.test/?sig={SECRET}"),
     _DENIED + CUT + answer("200 OK", body=b'{"token":"abc"}') + CUT + answer("403 No"),
     *(answer("401 No", f"WWW-Authenticate: {said}") for said in ("Basic", "Bearer", "x", ",")),
     answer("401 No", 'WWW-Authenticate: Bearer realm="http://[/token"'),

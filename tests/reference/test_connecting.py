@@ -159,6 +159,6 @@ def test_a_line_that_is_no_header_is_not_repeated() -> None:
     """A Location without its colon has the signature of its URL all the same."""
     answer = b"HTTP/1.1 302 Found\r\nLocation https://h.test/?sig=canary\r\n\r\n"
     wire = Wire(httpcore.MockBackend([answer]), None)
-    with pytest.raises(httpx.RemoteProtocolError, match="^illegal header line$"):
+    with pytest.raises(httpx.RemoteProtocolError, match=r"^illegal header line$"):
         wire.handle_request(httpx.Request("GET", "http://registry.test/"))
     wire.close()
