@@ -26,6 +26,7 @@ from reference.compat import Quirks
 from reference.config import AuthConfig
 from reference.errors import AuthorizationFailed, InvalidAuth, safe_url
 from reference.hosts import DOCKER_HUB, Host
+from reference.retries import Retrying
 from reference.transport import Answer, Ask, Transport
 
 CLIENT_ID = "refpull"
@@ -109,7 +110,7 @@ def names_host(address: str, host: str, quirks: Quirks = _NONE) -> bool:
     return named == host or (named in _HUB_NAMES and host in _HUB_NAMES)
 
 
-class Authorizer:
+class Authorizer(Retrying):
     """Answers the challenges of one pull's hosts and keeps their tokens."""
 
     def __init__(self, transport: Transport, auth: AuthConfig | None) -> None:
@@ -330,7 +331,7 @@ class Authorizer:
         where = safe_url(ask.url)
         asked = time.monotonic()
         # One hop: what is sent here is a secret, and a redirect's target isn't the realm.
-        with self.transport.hop(ask) as answer:
+        with self.sent(self.transport.hop, ask, self.pauses(), again=True) as answer:
             if answer.status != 200:
                 answer.discard()
                 raise AuthorizationFailed(

@@ -16,6 +16,7 @@ a signed URL) never get into a message: use `safe_url` for any URL that was read
     │   └── RateLimited
     ├── TransportError       no usable answer at all
     │   ├── ConnectionLost       it ended before the answer began; trying again may help
+    │   ├── Silent               nothing came in the time that there was for it
     │   ├── TLSError
     │   ├── RedirectError
     │   └── BodyError            the body ended early or broke its own promises
@@ -135,6 +136,10 @@ class TransportError(PullError):
 
 class ConnectionLost(TransportError):
     """The connection ended before an answer began, as one does that was idle for too long."""
+
+
+class Silent(TransportError):
+    """A server took too long: to be connected to, to begin its answer, or to go on with it."""
 
 
 class TLSError(TransportError):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
-import re
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from reference.auth import Authorizer
@@ -14,32 +12,29 @@ from reference.config import Config
 from reference.errors import (
     AuthError,
     AuthorizationFailed,
-    ConnectionLost,
     IntegrityError,
     ManifestError,
     NotFound,
     PullError,
     RateLimited,
     RegistryError,
+    Silent,
     TransportError,
     safe_url,
 )
 from reference.hosts import Host
 from reference.names import Name
+from reference.retries import LIMITED, Retrying
 from reference.transport import Answer, Ask, Transport
 
 LARGEST_ERROR = 64 * 1024
-FIRST_PAUSE = 0.1
-"""Seconds before the first repetition where the server named no time; then doubled each time."""
 MOST_CHALLENGES = 2
 """How many 401 of one request are answered: one that asks for authority, one for an old token."""
 MOST_REPEATS = 5
 """How often containerd asks again, whatever the reason."""
-_LIMITED = frozenset({408, 429})
-_RETRIED = _LIMITED | {500, 502, 503, 504}
 
 
-class Remote:
+class Remote(Retrying):
     """Asks the hosts of one repository for manifests and blobs."""
 
     def __init__(
@@ -50,6 +45,8 @@ class Remote:
         self.authorizer = authorizer
         self.name = name
         self.quirks = config.quirks
+        self.silent: set[Host] = set()
+        """Hosts that kept this pull waiting: it asks them no more while there are others."""
         self.most_challenges = MOST_REPEATS if self.quirks.tokens_without_end else MOST_CHALLENGES
 
     @property
@@ -66,14 +63,18 @@ class Remote:
         *,
         accept: str,
         offset: int = 0,
+        end: int | None = None,
         last: bool = True,
     ) -> Answer:
-        """Ask `host` for a manifest or blob, from byte `offset` on.
+        """Ask `host` for a manifest or blob, from byte `offset` on, up to and without `end`.
 
         The answer has status 2xx, or 416; everything else is raised: RegistryError, AuthError or
         TransportError. `last` says that no other host is left, so that trying again is worth it.
         """
-        headers = {"Accept": accept} | ({"Range": f"bytes={offset}-"} if offset else {})
+        if not last and host in self.silent:
+            raise Silent(f"{host.authority}: didn't answer in time before")
+        patience = self.patience() if end or not last else None
+        headers = {"Accept": accept} | range_of(offset, end)
         url = host.url(self.name.path, kind, reference, self.name.domain)
         pauses = self.pauses()
         hasty = iter(range(MOST_REPEATS if self.quirks.rate_limits_ignored else 0))
@@ -82,13 +83,14 @@ class Remote:
         challenges = 0
         while True:
             authority = self.authorizer.authorize(host, self.scope, stale=refused)
+            ask = self.request(host, method, url, headers, authority)
             try:
-                answer = self.transport.send(self.request(host, method, url, headers, authority))
-            except TransportError as error:
-                if not (last and self.is_transient(error)) or (pause := next(pauses, None)) is None:
-                    raise
-                self.transport.cancellation.wait(pause)
-                continue
+                answer = self.sent(
+                    self.transport.send, replace(ask, patience=patience), pauses, again=last
+                )
+            except Silent:
+                self.silent.add(host)
+                raise
             if (
                 answer.status == 401
                 and challenges < self.most_challenges
@@ -100,11 +102,9 @@ class Remote:
             elif method == "HEAD" and self.wants_get(url, answer):
                 answer.discard()
                 method = "GET"
-            elif answer.status in _LIMITED and next(hasty, None) is not None:
+            elif answer.status in LIMITED and next(hasty, None) is not None:
                 answer.discard()
-            elif self.is_retried(answer.status) and last and self.pause(answer, pauses):
-                continue
-            elif 200 <= answer.status < 300 or (answer.status == 416 and offset):
+            elif 200 <= answer.status < 300 or (answer.status == 416 and (offset or end)):
                 return answer
             else:
                 raise self.refusal(answer, kind, reference)
@@ -123,6 +123,15 @@ class Remote:
             method, url, headers, tuple(private), tls=host.tls, dial_timeout=host.dial_timeout
         )
 
+    def patience(self) -> float | None:
+        """Seconds to wait for a host where there is another, or for a part of many.
+
+        The pull's own patience is the progress timeout, so two of these may fail (incident A09).
+        """
+        if self.quirks.answers_may_take_for_ever:
+            return None
+        return self.config.progress_timeout / 3 or None
+
     # What is tried again.
 
     def challenged(self, host: Host, url: str, answer: Answer, sent: str | None) -> bool:
@@ -135,41 +144,6 @@ class Remote:
     def wants_get(self, url: str, answer: Answer) -> bool:
         """Whether it was HEAD that was refused (MAN-04), or a URL is signed for GET alone (I02)."""
         return answer.status == 405 or (answer.status == 403 and answer.ask.url != url)
-
-    def is_transient(self, error: TransportError) -> bool:
-        """Whether the connection broke in a way that may not happen again."""
-        return isinstance(error, ConnectionLost) and not self.quirks.errors_not_repeated
-
-    def is_retried(self, status: int) -> bool:
-        """Whether an answer may be another one after a pause."""
-        off = self.quirks.rate_limits_ignored, self.quirks.errors_not_repeated
-        return status in _RETRIED and not off[status >= 500]
-
-    def pause(self, answer: Answer, pauses: Iterator[float]) -> bool:
-        """Wait before a repetition as long as the server asks for; False when that is too long."""
-        pause = next(pauses, None)
-        if pause is None:
-            return False
-        asked = self.retry_after(answer)
-        if asked is not None and asked > self.config.retry_after_cap:
-            return False
-        answer.discard()
-        self.transport.cancellation.wait(pause if asked is None else asked)
-        return True
-
-    def pauses(self) -> Iterator[float]:
-        """The seconds to wait before each repetition, where the server doesn't name a time."""
-        return iter([FIRST_PAUSE * 2**n for n in range(self.config.retry_attempts)])
-
-    def retry_after(self, answer: Answer) -> float | None:
-        """The seconds that a Retry-After header asks for: a number or a date (RFC 9110 10.2.3)."""
-        value = str(answer.headers.get("retry-after", "")).strip()
-        if re.fullmatch(r"[0-9]{1,9}", value):
-            return float(value)
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-        except (TypeError, ValueError, OverflowError):
-            return None
 
     # What went wrong.
 
@@ -233,6 +207,13 @@ _DISTANCES: tuple[tuple[type[PullError], int], ...] = (
     (RegistryError, 3),
     (TransportError, 1),
 )
+
+
+def range_of(offset: int, end: int | None = None) -> dict[str, str]:
+    """The Range header for the bytes from `offset` on, up to and without `end`; none for all."""
+    if not offset and end is None:
+        return {}
+    return {"Range": f"bytes={offset}-{'' if end is None else end - 1}"}
 
 
 def _pairs(headers: Any) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,7 @@ from reference.errors import (
     BodyError,
     ConnectionLost,
     RedirectError,
+    Silent,
     TLSError,
     TransportError,
     safe_url,
@@ -61,6 +62,9 @@ class Ask:
     tls: TLSOptions = field(default_factory=TLSOptions)
     body: bytes | None = field(default=None, repr=False)
     dial_timeout: float | None = None
+    patience: float | None = None
+    """Seconds that any wait for this answer may take, also for more of its body; None leaves the
+    head to the configuration's limits, and the body to the progress timeout."""
     redirected: Callable[[Ask], Ask] | None = field(default=None, repr=False)
     """What is made of the request for where a redirect leads; None leaves it as it is."""
 
@@ -185,7 +189,8 @@ class Answer:
         except httpx.HTTPError as error:
             self._told.end(error)
             transport.cancellation.check()
-            raise BodyError(f"{self._where()}: the body broke off ({error})") from error
+            kind = Silent if isinstance(error, httpx.TimeoutException) else BodyError
+            raise kind(f"{self._where()}: the body broke off ({error})") from error
         finally:
             # The end of the body, not the last use of it, ends the request: what is done with the
             # bytes afterwards (a slow disk) must not look like a stalled registry (PROG-13).
@@ -286,10 +291,11 @@ class Transport:
         """Send one request to one host. TransportError when no answer begins."""
         self.cancellation.check()
         endless = self.quirks.answers_may_take_for_ever
+        answer_in = self.config.response_header_timeout or None
         timeouts: dict[str, float | None] = {
-            "connect": ask.dial_timeout or self.config.connect_timeout,
-            "read": None if endless else self.config.response_header_timeout or None,
-            "write": self.config.response_header_timeout or None,
+            "connect": shorter(ask.dial_timeout or self.config.connect_timeout, ask.patience),
+            "read": None if endless else shorter(answer_in, ask.patience),
+            "write": answer_in,
             "pool": None,
         }
         request = self.request(ask, timeouts)
@@ -303,7 +309,7 @@ class Transport:
             self.cancellation.check()
             raise
         # The time limit was for the head; httpcore looks it up anew for each read of the body.
-        timeouts["read"] = None
+        timeouts["read"] = ask.patience
         told.answered(response.status_code)
         return Answer(ask, response, self, told)
 
@@ -406,12 +412,18 @@ class Transport:
         self._open.close()
 
 
+def shorter(limit: float | None, other: float | None) -> float | None:
+    """The shorter of two time limits, either of which may be none."""
+    return min((each for each in (limit, other) if each is not None), default=None)
+
+
 def _no_answer(where: str, error: httpx.HTTPError) -> TransportError:
     if isinstance(error, httpx.LocalProtocolError):
         # Its message quotes the header, whose value may be a secret.
         return TransportError(f"{where}: can't be asked: a header isn't valid in HTTP")
     lost = isinstance(error, httpx.ReadError | CutByServer) or "disconnected" in str(error)
-    kind = ConnectionLost if lost else TransportError
+    late = isinstance(error, httpx.TimeoutException)
+    kind = ConnectionLost if lost else Silent if late else TransportError
     return kind(f"{where}: {error or 'no answer'}")
 
 

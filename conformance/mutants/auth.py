@@ -102,7 +102,6 @@ class _Stubborn(Remote):
         "auth/wrong-password-is-refused-and-bounded",
         "incident/missing-repository-is-401",
         "incident/token-is-refused-for-ever",
-        "incident/token-service-fails-once",
     },
 )
 class RefusedLoginIsRepeated(Puller):

@@ -141,10 +141,7 @@ class _AsksForTokensAgain(Authorizer):
 @mutant(
     "argues-with-the-token-service",
     area="transport",
-    kills={
-        "incident/token-service-denies",
-        "incident/token-service-says-too-many-requests",
-    },
+    kills={"incident/token-service-denies"},
 )
 class ArguesWithTheTokenService(Puller):
     """Asks for a token thirty times, whatever the token service says."""

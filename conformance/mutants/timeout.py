@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
-
 from conformance.mutate import mutant
 from reference.config import Config
 from reference.descriptors import Descriptor
@@ -17,6 +15,7 @@ from reference.errors import BodyError, ProgressTimeout
 from reference.fetch import Fetcher
 from reference.progress import Cancellation, ProgressReporter
 from reference.pull import Puller
+from reference.remote import Remote
 from reference.store import Ingest, Store
 from reference.transport import Answer, Ask, Transport
 
@@ -33,7 +32,6 @@ class _Asleep(ProgressReporter):
     kills={
         "incident/blob-stalls",
         "incident/headers-never-come",
-        "incident/mirror-never-answers",
         "incident/quiet-once-and-broken-near-the-end",
         "incident/stalled-fetch-and-a-second-pull",
         "incident/tls-stalls-inside-a-record",
@@ -65,7 +63,6 @@ class _BodiesOnly(Transport):
     area="timeouts",
     kills={
         "incident/headers-never-come",
-        "incident/mirror-never-answers",
         "incident/token-service-never-answers",
         "timeouts/silent-registry-is-given-up",
         "timeouts/silent-token-server-is-given-up",
@@ -230,18 +227,17 @@ class DialsForEver(Puller):
     transport = _PatientDialling
 
 
-class _Short(Transport):
-    def request(self, ask: Ask, timeouts: dict[str, float | None]) -> httpx.Request:
-        """Nobody needs a second to begin."""
-        timeouts["read"] = 0.8
-        return super().request(ask, timeouts)
+class _Faithful(Remote):
+    def patience(self) -> float | None:
+        """All that the pull has."""
+        return None
 
 
-@mutant("leaves-the-silent-host", area="timeouts", kills={"incident/mirror-never-answers"})
-class LeavesTheSilentHost(Puller):
-    """Asks the next host soon where one doesn't begin to answer: allowed, and to be seen."""
+@mutant("stays-with-the-silent-host", area="timeouts", kills={"incident/mirror-never-answers"})
+class StaysWithTheSilentHost(Puller):
+    """Spends the pull's whole patience on a mirror that doesn't begin to answer."""
 
-    transport = _Short
+    remote = _Faithful
 
 
 class _GivesUp(Fetcher):

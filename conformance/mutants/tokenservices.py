@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -12,7 +13,7 @@ from conformance.mutate import mutant
 from reference.auth import Authorizer, Credentials, Token
 from reference.challenge import Challenge
 from reference.config import Request
-from reference.errors import AuthorizationFailed, PullError, TransportError
+from reference.errors import AuthorizationFailed, PullError
 from reference.hosts import Host
 from reference.progress import Cancellation
 from reference.pull import Pulled, Puller
@@ -258,28 +259,25 @@ class BelievesInDatesOfTokens(Puller):
     authorizer = _Dated
 
 
-class _Retrying(Authorizer):
-    def read_token(self, ask: Ask, names: tuple[str, ...]) -> Token:
-        """Twice is often enough."""
-        try:
-            return super().read_token(ask, names)
-        except TransportError:
-            pass
-        except AuthorizationFailed as error:
-            if (error.status or 0) < 500:
-                raise
-        return super().read_token(ask, names)
+class _OnceIsEnough(Authorizer):
+    def pauses(self) -> Iterator[float]:
+        """No second time."""
+        return iter(())
 
 
 @mutant(
-    "token-requests-are-repeated",
+    "token-requests-are-not-repeated",
     area="tokens",
-    kills={"incident/token-service-fails-once", "incident/token-service-resets-once"},
+    kills={
+        "incident/token-service-fails-once",
+        "incident/token-service-resets-once",
+        "incident/token-service-says-too-many-requests",
+    },
 )
-class TokenRequestsAreRepeated(Puller):
-    """Sends a token request that failed once more."""
+class TokenRequestsAreNotRepeated(Puller):
+    """Is patient with registries, and not with token services."""
 
-    authorizer = _Retrying
+    authorizer = _OnceIsEnough
 
 
 @mutant("failed-token-is-remembered", area="tokens", kills={"incident/failed-token-is-not-kept"})

@@ -217,7 +217,7 @@ def test_other_refusals_of_a_post_are_final(code: int, auth: AuthConfig) -> None
     registry.on_post = lambda request: httpx.Response(code)
     with pytest.raises(AuthorizationFailed, match=f"auth.test/token answered {code}"):
         ask(registry, auth)
-    assert len(registry.token_requests) == 1
+    assert {request.method for request in registry.token_requests} == {"POST"}
 
 
 @pytest.mark.parametrize(
@@ -413,6 +413,57 @@ def test_a_failed_token_request_is_not_remembered() -> None:
         remote.ask(HOST, "GET", "blobs", "x", accept="*/*")
     registry.on_get = registry.give
     assert remote.ask(HOST, "GET", "blobs", "x", accept="*/*").status == 200  # Q-32
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What a pull would have paused for, in seconds."""
+    waits: list[float] = []
+    monkeypatch.setattr(
+        "reference.progress.Cancellation.wait", lambda self, seconds: waits.append(seconds)
+    )
+    return waits
+
+
+@pytest.mark.parametrize("auth", [None, BOB])
+@pytest.mark.parametrize(
+    ("fault", "pauses"),
+    [
+        (httpx.Response(503), [0.1, 0.2]),
+        (httpx.Response(429, headers={"retry-after": "3"}), [3, 3]),  # incident L01
+        (httpx.ReadError("reset"), [0.1, 0.2]),
+    ],
+)
+def test_a_token_service_that_fails_at_first_is_asked_again(
+    fault: httpx.Response | Exception,
+    pauses: list[float],
+    auth: AuthConfig | None,
+    waits: list[float],
+) -> None:
+    """Incident G07: the patience for tokens is the same as for content."""
+    registry = Registry()
+
+    def failing(request: httpx.Request) -> httpx.Response:
+        if len(registry.token_requests) > 2:
+            return registry.give(request)
+        if isinstance(fault, Exception):
+            raise fault
+        return fault
+
+    registry.on_get = registry.on_post = failing
+    assert ask(registry, auth)[1] == 200
+    assert waits == pauses
+
+
+@pytest.mark.parametrize(("code", "requests"), [(500, 4), (401, 1), (403, 1), (501, 1)])
+def test_a_token_service_that_keeps_failing_is_left(
+    code: int, requests: int, waits: list[float]
+) -> None:
+    registry = Registry()
+    registry.on_get = lambda request: httpx.Response(code)
+    with pytest.raises(AuthorizationFailed, match=f"answered {code}"):
+        ask(registry)
+    assert len(registry.token_requests) == requests
 
 
 # Who may see what

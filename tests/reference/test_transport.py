@@ -14,7 +14,14 @@ import trustme
 from scripted import Broken, ScriptedTransport
 
 from reference.config import Config
-from reference.errors import BodyError, Cancelled, RedirectError, TLSError, TransportError
+from reference.errors import (
+    BodyError,
+    Cancelled,
+    RedirectError,
+    Silent,
+    TLSError,
+    TransportError,
+)
 from reference.progress import Cancellation, ProgressReporter
 from reference.proxies import bypassed, environment_proxy
 from reference.tls import TLSOptions
@@ -449,6 +456,21 @@ def test_an_answer_has_a_time_to_begin_and_its_body_has_not() -> None:
         with transport.send(Ask("GET", f"http://127.0.0.1:{port}/")) as answer:
             threading.Timer(0.4, released.set).start()
             assert answer.read(10) == b"12"
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n1"])
+def test_where_patience_is_short_it_is_so_for_head_and_body(sent: bytes) -> None:
+    """What is waited for: a mirror while there is another host, one part of many."""
+
+    def silent(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(sent)
+        connection.recv(65536)
+
+    with server(silent) as port, real() as transport:
+        with pytest.raises(Silent, match=r"within 0\.2s"):
+            with transport.send(Ask("GET", f"http://127.0.0.1:{port}/", patience=0.2)) as answer:
+                answer.read(10)
 
 
 @pytest.mark.parametrize(
