@@ -9,7 +9,9 @@ digest gets a name in the store.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import httpx
@@ -28,7 +30,8 @@ from reference.errors import (
     safe_url,
 )
 from reference.hosts import Host
-from reference.remote import Failures, Remote
+from reference.parts import Parts
+from reference.remote import Failures, Remote, range_of
 from reference.store import Ingest, Store
 from reference.transport import Answer, Ask
 
@@ -56,6 +59,10 @@ class Fetcher:
         self.store = store
         self.cancellation = remote.transport.cancellation
         self.quirks = config.quirks
+        limit = 0 if self.quirks.unlimited_downloads else config.max_concurrent_downloads
+        self.slots = threading.Semaphore(limit) if limit else nullcontext()
+        """Bodies that may come at the same time (CONC-01)."""
+        self.parts = Parts(self, config.concurrent_layer_fetch_buffer, limit)
 
     def document(self, descriptor: Descriptor) -> bytes:
         """The bytes of a manifest, index or config, fetched if need be and bounded."""
@@ -127,14 +134,15 @@ class Fetcher:
         """Try one source after the other, each going on where the one before stopped."""
         failures = Failures()
         for source in self.sources(descriptor):
-            again = True
-            while again:
-                # Content that an earlier pull left behind may be what is wrong: once more without.
-                again = ingest.resumed
+            for again in (True, False):
                 try:
-                    self.drain(source, descriptor, ingest)
+                    if again:
+                        self.parts.fetch(source, descriptor, ingest)
+                    with self.slots:
+                        self.drain(source, descriptor, ingest)
                     return
                 except IntegrityError as error:
+                    pieced = ingest.pieced
                     if self.quirks.bad_downloads_kept:
                         if ingest.resumed:  # containerd's collector takes them by and by
                             ingest.discard()
@@ -143,13 +151,14 @@ class Fetcher:
                     ingest.restart()
                     if self.quirks.first_body_decides:
                         raise
-                    if not again:
+                    if not (pieced and again):
                         failures.add(error)
+                        break
                 except (RegistryError, AuthError, TransportError) as error:
                     if self.quirks.first_body_decides and isinstance(error, BodyError):
                         raise
-                    again = False
                     failures.add(error)
+                    break
         raise failures.worst()
 
     def sources(self, descriptor: Descriptor) -> list[Source]:
@@ -177,6 +186,7 @@ class Fetcher:
         furthest = ingest.offset
         broken: BodyError | None = None
         while ingest.remaining or not ingest.offset:
+            ingest.pieced |= ingest.offset > 0
             try:
                 with self.open(source, descriptor, ingest.offset) as answer:
                     if not self.position(answer, ingest):
@@ -206,8 +216,10 @@ class Fetcher:
         with self.remote.transport.reporter.storing():
             ingest.commit()
 
-    def open(self, source: Source, descriptor: Descriptor, offset: int) -> Answer:
-        """Ask a source for the content from `offset` on."""
+    def open(
+        self, source: Source, descriptor: Descriptor, offset: int, end: int | None = None
+    ) -> Answer:
+        """Ask a source for the content from `offset` on, up to and without byte `end`."""
         accept = f"{descriptor.media_type}, */*"
         if source.host is not None:
             return self.remote.ask(
@@ -217,9 +229,10 @@ class Fetcher:
                 descriptor.digest,
                 accept=accept,
                 offset=offset,
+                end=end,
                 last=source.last,
             )
-        headers = {"Accept": accept} | ({"Range": f"bytes={offset}-"} if offset else {})
+        headers = {"Accept": accept} | range_of(offset, end)
         answer = self.remote.transport.send(self.stranger(source.url, headers))
         if answer.status in (200, 206) or (answer.status == 416 and offset):
             return answer
@@ -256,10 +269,16 @@ class Fetcher:
 
     def is_rest(self, answer: Answer, ingest: Ingest) -> bool:
         """Whether a 206 begins at the byte asked for and is of content of the right size."""
-        match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
-        if match is None or int(match[1]) != ingest.offset:
+        return self.is_part(answer, ingest.offset, ingest.descriptor.size)
+
+    def is_part(self, answer: Answer, offset: int, size: int) -> bool:
+        """Whether an answer is, uncoded, the part from `offset` on of something of this size."""
+        if answer.status != 206 or answer.coding:
             return False
-        return match[3] == "*" or int(match[3]) == ingest.descriptor.size
+        match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", "").strip())
+        if match is None or int(match[1]) != offset:
+            return False
+        return match[3] == "*" or int(match[3]) == size
 
     def copy(self, answer: Answer, descriptor: Descriptor, ingest: Ingest) -> None:
         """Write a body into the ingest, past what is there already when it begins at byte 0."""

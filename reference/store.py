@@ -70,6 +70,8 @@ class Ingest:
         """Bytes that are in the file, and in the hash."""
         self.resumed = False
         """The first bytes come from an earlier, interrupted pull."""
+        self.pieced = False
+        """The bytes come from several answers, which may not belong together."""
         self._store = store
         self._wait = wait
         self._path = store.ingest_path(descriptor.digest)
@@ -125,7 +127,7 @@ class Ingest:
             os.lseek(self._fd, 0, os.SEEK_SET)
         self._hash = hasher_for(self.descriptor.digest)
         self.offset = 0
-        self.resumed = False
+        self.resumed = self.pieced = False
 
     def discard(self) -> None:
         """Throw away what is there, so that nobody continues it."""

@@ -273,10 +273,12 @@ class _Remembers(Fetcher):
         super().__init__(config, remote, hosts, store)
         self.led: dict[str, str] = {}
 
-    def open(self, source: Source, descriptor: Descriptor, offset: int) -> Answer:
+    def open(
+        self, source: Source, descriptor: Descriptor, offset: int, end: int | None = None
+    ) -> Answer:
         """Ask where the content was found last."""
         led = self.led.get(descriptor.digest)
-        answer = super().open(Source(url=led) if led else source, descriptor, offset)
+        answer = super().open(Source(url=led) if led else source, descriptor, offset, end)
         self.led[descriptor.digest] = answer.ask.url
         return answer
 

@@ -19,6 +19,7 @@ from reference.errors import (
     NotFound,
     PullError,
     RegistryError,
+    Silent,
     SizeMismatch,
     StoreError,
     TransportError,
@@ -312,6 +313,27 @@ def test_wrong_bytes_of_an_earlier_pull_are_thrown_away(tmp_path: Path) -> None:
     assert ranges(transport) == ["bytes=100-", None]  # BLOB-28
 
 
+def test_a_rest_that_does_not_fit_is_thrown_away_with_what_was_there(tmp_path: Path) -> None:
+    """Incident B15: once from the beginning, and no more."""
+    answers = cut(100), part(100, DATA[::-1])
+    assert ranges(fetch(tmp_path, in_turn(*answers, whole()))) == [None, "bytes=100-", None]
+    again = cut(100), part(100, DATA[::-1])
+    with pytest.raises(DigestMismatch):
+        fetch(tmp_path / "again", in_turn(cut(100), part(100, DATA[::-1]), *again))
+
+
+def test_a_rest_of_another_host_that_does_not_fit_is_not_its_fault_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference.progress.Cancellation.wait", lambda self, seconds: None)
+    wrong = httpx.Response(
+        200, headers={"content-length": str(len(DATA))}, stream=Broken(bytes(100))
+    )
+    answers = wrong, httpx.Response(404), part(100), whole()
+    transport = fetch(tmp_path, in_turn(*answers), hosts=(MIRROR, HOST))
+    assert ranges(transport) == [None, "bytes=100-", "bytes=100-", None]
+
+
 def test_nothing_stays_of_content_that_was_wrong(tmp_path: Path) -> None:
     with pytest.raises(DigestMismatch):
         fetch(tmp_path, lambda request: whole(DATA[::-1]))
@@ -357,6 +379,56 @@ def test_the_next_host_goes_on_where_the_first_stopped(
 
     transport = fetch(tmp_path, handler, hosts=(MIRROR, HOST))
     assert ranges(transport) == [None, "bytes=100-", "bytes=100-"]  # BLOB-13
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_silent_mirror_uses_up_a_third_of_the_pulls_patience(tmp_path: Path, begun: bool) -> None:
+    """Incident A09: the pull was cancelled before the next host was asked."""
+    waits = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        timeout = request.extensions["timeout"]
+        waits.append((timeout["connect"], timeout["read"]))
+        if request.url.host == "registry.test":
+            return part(100) if begun else whole()
+        late = httpx.ReadTimeout("nothing within 5s")
+        if not begun:
+            raise late
+        headers = {"content-length": str(len(DATA))}
+        return httpx.Response(200, headers=headers, stream=Broken(DATA[:100], late))
+
+    config = {"progress_timeout": 15, "connect_timeout": 7, "response_header_timeout": 9}
+    transport = fetch(tmp_path, handler, hosts=(MIRROR, HOST), **config)
+    assert ranges(transport) == [None, "bytes=100-" if begun else None]
+    assert waits == [(5, 5), (7, 9)]
+
+
+def test_a_silent_mirror_is_asked_no_more_in_this_pull(tmp_path: Path) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "mirror.test":
+            raise httpx.ConnectTimeout("no connection within 5s")
+        return whole()
+
+    transport = ScriptedTransport(handler)
+    fetcher = fetcher_at(transport, tmp_path, MIRROR, HOST)
+    fetcher.fetch(LAYER)
+    fetcher.store.delete(LAYER.digest)
+    fetcher.fetch(LAYER)
+    hosts = [request.url.host for request in transport.asked]
+    assert hosts == ["mirror.test", "registry.test", "registry.test"]
+
+
+def test_where_all_are_silent_the_last_is_asked_all_the_same(tmp_path: Path) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("no answer")
+
+    transport = ScriptedTransport(handler)
+    fetcher = fetcher_at(transport, tmp_path, MIRROR, HOST)
+    for _ in range(2):
+        with pytest.raises(Silent):
+            fetcher.fetch(LAYER)
+    hosts = [request.url.host for request in transport.asked]
+    assert hosts == ["mirror.test", "registry.test", "registry.test"]
 
 
 def test_the_error_is_the_one_that_tells_most(tmp_path: Path) -> None:
