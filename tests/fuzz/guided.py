@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 
 import atheris
@@ -33,6 +34,7 @@ def main(name: str, what: str, folder: str = "build/fuzz") -> None:
     harness.slack = SLACK
     with atheris.instrument_imports(include=["reference"]):
         fuzzer = harness.fuzzer(name)
+    tracemalloc.start()  # once: CPython keeps some of what it notes, each time it stops
     if not what.isdigit():
         fuzzer.run(Path(what).read_bytes())
         return

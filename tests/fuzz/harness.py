@@ -100,12 +100,17 @@ def _at_most(steps: int) -> Iterator[None]:
 
 @contextmanager
 def _within(most: int) -> Iterator[None]:
-    tracemalloc.start()
+    ours = not tracemalloc.is_tracing()
+    if ours:
+        tracemalloc.start()
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
     try:
         yield
-        peak = tracemalloc.get_traced_memory()[1]
+        peak = tracemalloc.get_traced_memory()[1] - before
     finally:
-        tracemalloc.stop()
+        if ours:
+            tracemalloc.stop()
     if peak > most:
         raise PromiseError(f"{peak} bytes of memory: more than {most}")
 
