@@ -78,9 +78,11 @@ class Quirks:
     rate_limits_ignored: bool = False
     """408 and 429 are repeated at once, five times, by any host (NET-08, Q-29)."""
     errors_not_repeated: bool = False
-    """A server error, or a connection lost before an answer, isn't repeated (NET-07, NET-10)."""
+    """A server error, or a connection lost before an answer, isn't repeated, and no request for a
+    token is (NET-07, NET-10)."""
     answers_may_take_for_ever: bool = False
-    """There is no limit to the wait for an answer but `progress_timeout` (Q-27, NET-04)."""
+    """There is no limit to the wait for an answer but `progress_timeout`, which one silent mirror
+    uses up (Q-27, NET-04)."""
     ports_and_subdomains_are_one_host: bool = False
     """A redirect to another port of a host, or to a name below its own, keeps what is the host's:
     Authorization, headers and TLS (NET-13)."""

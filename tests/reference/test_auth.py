@@ -10,6 +10,7 @@ import pytest
 from scripted import HOST, MIRROR, Handler, ScriptedTransport, remote_at
 
 from reference.auth import Credentials, parse_auth
+from reference.compat import Quirks
 from reference.config import AuthConfig, Config
 from reference.errors import AuthorizationFailed, InvalidAuth
 from reference.hosts import Host
@@ -464,6 +465,16 @@ def test_a_token_service_that_keeps_failing_is_left(
     with pytest.raises(AuthorizationFailed, match=f"answered {code}"):
         ask(registry)
     assert len(registry.token_requests) == requests
+
+
+def test_token_services_are_asked_once_where_nothing_is_repeated() -> None:
+    """The quirk errors_not_repeated."""
+    registry = Registry()
+    registry.on_get = lambda request: httpx.Response(500)
+    config = Config(quirks=Quirks(errors_not_repeated=True))
+    with pytest.raises(AuthorizationFailed):
+        remote_at(ScriptedTransport(registry, config)).ask(HOST, "GET", "blobs", "x", accept="*/*")
+    assert len(registry.token_requests) == 1
 
 
 # Who may see what

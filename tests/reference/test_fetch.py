@@ -5,6 +5,7 @@ import httpx
 import pytest
 from scripted import HOST, MIRROR, Broken, ScriptedTransport, fetcher_at
 
+from reference.compat import Quirks
 from reference.config import Config
 from reference.descriptors import (
     DOCKER_FOREIGN_LAYER_GZIP,
@@ -416,6 +417,14 @@ def test_a_silent_mirror_is_asked_no_more_in_this_pull(tmp_path: Path) -> None:
     fetcher.fetch(LAYER)
     hosts = [request.url.host for request in transport.asked]
     assert hosts == ["mirror.test", "registry.test", "registry.test"]
+
+
+def test_a_silent_mirror_may_use_up_the_pulls_patience_where_told_so(tmp_path: Path) -> None:
+    """The quirk answers_may_take_for_ever."""
+    config = Config(quirks=Quirks(answers_may_take_for_ever=True))
+    transport = ScriptedTransport(lambda request: whole(), config)
+    fetcher_at(transport, tmp_path, MIRROR, HOST).fetch(LAYER)
+    assert transport.asked[0].extensions["timeout"]["read"] is None
 
 
 def test_where_all_are_silent_the_last_is_asked_all_the_same(tmp_path: Path) -> None:
