@@ -25,6 +25,7 @@ from reference.errors import (
     NotFound,
     PromiseMismatch,
     RegistryError,
+    Silent,
     SizeMismatch,
     TransportError,
     safe_url,
@@ -157,6 +158,8 @@ class Fetcher:
                 except (RegistryError, AuthError, TransportError) as error:
                     if self.quirks.first_body_decides and isinstance(error, BodyError):
                         raise
+                    if isinstance(error, Silent) and source.host:
+                        self.remote.silent.add(source.host)
                     failures.add(error)
                     break
         raise failures.worst()

@@ -89,7 +89,8 @@ class Remote(Retrying):
                     self.transport.send, replace(ask, patience=patience), pauses, again=last
                 )
             except Silent:
-                self.silent.add(host)
+                if end is None:  # else it is one part that starves
+                    self.silent.add(host)
                 raise
             if (
                 answer.status == 401

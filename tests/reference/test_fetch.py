@@ -404,11 +404,16 @@ def test_a_silent_mirror_uses_up_a_third_of_the_pulls_patience(tmp_path: Path, b
     assert waits == [(5, 5), (7, 9)]
 
 
-def test_a_silent_mirror_is_asked_no_more_in_this_pull(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_silent_mirror_is_asked_no_more_in_this_pull(tmp_path: Path, begun: bool) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
-        if request.url.host == "mirror.test":
-            raise httpx.ConnectTimeout("no connection within 5s")
-        return whole()
+        if request.url.host != "mirror.test":
+            return whole()
+        late = httpx.ConnectTimeout("no connection within 5s")
+        if not begun:
+            raise late
+        headers = {"content-length": str(len(DATA))}
+        return httpx.Response(200, headers=headers, stream=Broken(b"", late))
 
     transport = ScriptedTransport(handler)
     fetcher = fetcher_at(transport, tmp_path, MIRROR, HOST)

@@ -132,6 +132,24 @@ def test_a_part_that_starves_or_breaks_off_is_continued(
     assert fetch(tmp_path, handler) == sorted([*spans(*STARTS), *again])
 
 
+def test_a_part_that_starves_is_not_its_mirrors_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference.fetch.FIRST_PAUSE", 0.0)
+    starving = [3000]
+    hosts = set()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        hosts.add(request.url.host)
+        if asked_for(request)[0] in starving:
+            starving.clear()
+            raise httpx.ReadTimeout("no answer within 1s")
+        return by_range(request)
+
+    assert fetch(tmp_path, handler, MIRROR, HOST) == sorted([*spans(*STARTS), "bytes=3000-3999"])
+    assert hosts == {"mirror.test"}
+
+
 def test_a_part_is_waited_for_no_longer_than_a_third_of_the_pulls_patience(tmp_path: Path) -> None:
     waits = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,12 @@ def test_snapshotters_and_keys_are_read(tmp_path: Path, plugin: str) -> None:
 def test_config_path_is_a_list_of_folders(tmp_path: Path) -> None:
     config = read(tmp_path, f'[{SEED}.registry]\nconfig_path = "/etc/a:/etc/b"')
     assert config.config_path == (Path("/etc/a"), Path("/etc/b"))
+
+
+@pytest.mark.parametrize("name", ["max_layer_size", "min_rate", "max_concurrent_downloads"])
+def test_no_limit_is_negative(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must not be negative"):
+        replace(Config(), **{name: -1})
 
 
 def test_limits_are_read(tmp_path: Path) -> None:
