@@ -168,7 +168,7 @@ def cri(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure how fast the registry is, beside docker-registry and crane; `-- --list`."""
+    """Measure how fast registry and reference are, beside real ones; `-- --list`."""
     session.install(*SUITE)
     session.run("python", "tests/bench", *session.posargs)
 
