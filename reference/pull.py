@@ -269,7 +269,7 @@ class Puller(Local):
         repo_tag = str(name) if name.tag else ""
         repo_digest = self.repo_digest(name, found.target, schema1=schema1)
         labels = {**MANAGED, **(PINNED if str(name) in self.config.pinned_images else {})}
-        names = list(dict.fromkeys(filter(None, (str(name), image_id, repo_digest))))
+        names = list(dict.fromkeys(filter(None, (repo_tag or repo_digest, image_id, repo_digest))))
         one_by_one = self.config.quirks.records_one_by_one
         for together in [[each] for each in names] if one_by_one else [names]:
             self.records.put_all(together, found.target, labels, anew=str(name))
