@@ -69,6 +69,7 @@ class ResetsAreFinal(Puller):
 class _AppendsTheWhole(Fetcher):
     def prefix(self, answer: Answer, ingest: Ingest) -> int:
         """Who asks for the rest gets the rest."""
+        ingest.pieced = False
         return 0
 
 

@@ -92,7 +92,6 @@ class DropsAreNothing(Puller):
     area="timeouts",
     kills={
         "incident/first-byte-after-eleven-seconds",
-        "incident/mirror-swallows-connections",
         "incident/retry-after-as-a-date",
         "timeouts/drip-is-progress",
         "timeouts/slow-body-is-waited-for",
@@ -158,6 +157,10 @@ class _Restless(ProgressReporter):
     def moved(self, active: int, received: int) -> bool:
         """Nothing but bytes counts, whether or not anybody was asked for some."""
         return received > self._last_bytes
+
+    def look(self, now: float) -> bool:
+        """A third of the time will do."""
+        return super().look(now) or now - self._last_moved > self.timeout / 3
 
 
 @mutant(
