@@ -171,6 +171,20 @@ def test_a_pull_that_fails_leaves_nothing_that_a_check_minds(
     assert puller.check() == []
 
 
+def test_what_is_shown_is_what_was_pulled(
+    registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An entry that needs an OS feature isn't pulled, and so isn't the image (IDX-14)."""
+    passed_over = an_image(platform=AMD64, os_features=("x",), salt="other")
+    plain = an_image(platform=AMD64)
+    made = registry.add(an_index(passed_over, plain))
+    options = ["--root", str(tmp_path / "store"), "--platform", AMD64]
+    assert main(["pull", *options, "-q", made.reference]) == 0
+    capsys.readouterr()
+    assert main(["inspect", *options, made.reference]) == 0
+    assert json.loads(capsys.readouterr().out)["imageId"] == plain.image_id
+
+
 def test_the_commands_say_what_they_did(
     registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
