@@ -83,9 +83,9 @@ class Quirks:
     answers_may_take_for_ever: bool = False
     """There is no limit to the wait for an answer but `progress_timeout`, which one silent mirror
     uses up (Q-27, NET-04)."""
-    ports_and_subdomains_are_one_host: bool = False
-    """A redirect to another port of a host, or to a name below its own, keeps what is the host's:
-    Authorization, headers and TLS (NET-13)."""
+    subdomains_are_one_host: bool = False
+    """A redirect to a name below a host's own keeps what is the host's: Authorization, headers and
+    TLS (NET-13)."""
     downgrades_followed: bool = False
     """A redirect from https to http is followed, without credentials (NET-16)."""
     configured_accept: bool = False

@@ -270,11 +270,11 @@ class Transport:
 
     def same_host(self, ask: Ask, target: Ask) -> bool:
         """Whether what is private to one request's host may be shown to the other's (NET-13)."""
-        if self.quirks.ports_and_subdomains_are_one_host:
-            here, there = urlsplit(ask.url).hostname, urlsplit(target.url).hostname
-            below = f".{there}".endswith(f".{here}")
-            return below and target.scheme in (ask.scheme, "https")
-        return (ask.scheme, ask.authority) == (target.scheme, target.authority)
+        if (ask.scheme, ask.authority) == (target.scheme, target.authority):
+            return True
+        here, there = (urlsplit(each.url).hostname or "" for each in (ask, target))
+        below = ask.scheme == target.scheme and there.endswith(f".{here}")
+        return below and self.quirks.subdomains_are_one_host
 
     def for_other_host(self, target: Ask) -> Ask:
         """Take off what belongs to the host before: credentials, headers, client certificate."""
