@@ -31,7 +31,7 @@ OPAQUE = b".wh..wh..opq"
 METADATA = b".wh..wh."
 """Names that AUFS kept for itself: never visible (LAYER-37)."""
 _AHEAD = 16
-"""Pieces of at most 64 KiB that are unpacked ahead of being applied."""
+"""Pieces of at most 124 KiB that are unpacked ahead of being applied."""
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
 """What the disk says when the layer isn't to blame."""
 

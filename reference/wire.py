@@ -25,6 +25,7 @@ import httpx
 
 from reference.http2 import CutByServer
 
+_READ = 256 * 1024
 _DAY = 86400.0
 """Seconds: a poll takes no more than 24 days, and nobody waits for one."""
 _LAST_PORT = 65535
@@ -120,16 +121,38 @@ class Stream(httpcore.NetworkStream):
     def __init__(self, sock: socket.socket, sockets: Sockets) -> None:
         self._socket = sock
         self._sockets = sockets
+        self._failure: OSError | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return what is there, at least one byte; empty at the end."""
+        """Return what is there, at least one byte; empty at the end.
+
+        It may be more than `max_bytes`: httpcore takes it, and what each piece takes on its way
+        doesn't depend on its size.
+        """
         try:
+            if self._failure is not None:
+                raise self._failure
             self._socket.settimeout(timeout)
-            return self._socket.recv(max_bytes)
+            first = self._socket.recv(_READ)
+            return self._gathered(first) if isinstance(self._socket, ssl.SSLSocket) else first
         except TimeoutError as error:
             raise httpcore.ReadTimeout(f"no answer within {timeout:g}s") from error
         except OSError as error:
             raise httpcore.ReadError(error.strerror or str(error)) from error
+
+    def _gathered(self, first: bytes) -> bytes:
+        """What TLS gave, which is 16 KiB at most, with what else is here by now."""
+        parts, left = [first], _READ - len(first)
+        self._socket.settimeout(0)
+        try:
+            while parts[-1] and left > 0:
+                parts.append(self._socket.recv(left))
+                left -= len(parts[-1])
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            self._failure = error  # of the read after this one: these bytes came
+        return b"".join(parts)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send everything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from concurrent import futures
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from conformance.mutate import mutant
@@ -54,7 +54,7 @@ class LeavesItsLock(Puller):
         return pulled
 
 
-class _NoLimit(Downloads):
+class _AllThreads(Downloads):
     def threads(self, blobs: int) -> int:
         """The more the better."""
         return blobs
@@ -72,7 +72,12 @@ class _NoLimit(Downloads):
 class IgnoresTheLimit(Puller):
     """Fetches all layers at once, whatever the limit."""
 
-    downloads = _NoLimit
+    downloads = _AllThreads
+
+    def concurrent(self, fetcher: Fetcher) -> Downloads:
+        """Nobody waits for a slot."""
+        fetcher.slots = nullcontext()
+        return super().concurrent(fetcher)
 
 
 class _EachForItself(Downloads):

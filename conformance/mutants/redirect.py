@@ -151,7 +151,11 @@ class _FirstHost(Transport):
         raise RedirectError("too many redirects")
 
 
-@mutant("location-is-about-the-first", area="redirects", kills={"incident/location-is-relative"})
+@mutant(
+    "location-is-about-the-first",
+    area="redirects",
+    kills={"incident/location-is-relative", "redirects/no-location-is-refused"},
+)
 class LocationIsAboutTheFirst(Puller):
     """Resolves every Location against the URL that it began with, after a redirect as before."""
 

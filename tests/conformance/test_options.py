@@ -13,7 +13,7 @@ import pytest
 from conformance.options import parser, said
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("run", "list", "mutants", "pullers", "matrix")
+NAMES = ("run", "list", "mutants", "pullers", "matrix", "compare")
 
 
 def nothing(_: argparse.Namespace) -> int:
@@ -41,7 +41,7 @@ def parsed(*arguments: str) -> argparse.Namespace:
         (("mutants", "-n", "-2"), "'-2' is no number"),
         (("mutants", "--seed", "a/b"), "'a/b' is not a seed"),
         (("pullers", "--level", "X"), "no level 'X'"),
-        (("nonsense",), "no command 'nonsense'; there are run, list, mutants, pullers, matrix"),
+        (("nonsense",), "no command 'nonsense'; there are run, list, mutants, pullers, matrix, compare"),
         (("rum",), "no command 'rum': did you mean 'run'?"),
         ((), "the following arguments are required: command"),
     ],

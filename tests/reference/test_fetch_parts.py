@@ -56,6 +56,7 @@ def spans(*starts: int) -> list[str]:
 
 
 def test_each_part_is_asked_for_once(tmp_path: Path) -> None:
+    """BLOB-15"""
     assert fetch(tmp_path, by_range) == spans(*STARTS)
 
 
