@@ -27,8 +27,8 @@ INPUT = 56 * 1024
 STEP = 124 * 1024
 """Most bytes that one step of a decompressor gives out.
 
-Smaller ones cost time. Of 128 KiB and more `malloc` maps them, and then keeps more than it needs:
-30 MiB for a layer of 1 GiB.
+Smaller ones cost time; those of 128 KiB and more `malloc` maps, and then it keeps more than is
+needed: 30 MiB for a layer of 1 GiB.
 """
 _ZSTD_WINDOW = 27
 """Largest window that is accepted, as a power of two: what zstd itself takes without `--long`."""

@@ -41,7 +41,7 @@ def parsed(*arguments: str) -> argparse.Namespace:
         (("mutants", "-n", "-2"), "'-2' is no number"),
         (("mutants", "--seed", "a/b"), "'a/b' is not a seed"),
         (("pullers", "--level", "X"), "no level 'X'"),
-        (("nonsense",), "no command 'nonsense'; there are run, list, mutants, pullers, matrix, compare"),
+        (("nonsense",), "there are run, list, mutants, pullers, matrix, compare"),
         (("rum",), "no command 'rum': did you mean 'run'?"),
         ((), "the following arguments are required: command"),
     ],
