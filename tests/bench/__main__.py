@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import ssl
 import subprocess
 import sys
@@ -39,6 +40,8 @@ ALL = (*MEASURES, *PULLING)
 
 def main() -> int:
     """Run the measures that are asked for; returns the exit code."""
+    # Whoever ends the bench ends its servers too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _options()
     if options.list:
         for measure in ALL:
