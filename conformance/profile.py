@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,8 +101,12 @@ class Profile:
     def inputs(self) -> frozenset[str]:
         """The inputs that this puller can be given."""
         if self.kind in ("python", "wrapper"):
-            listed = self.table(self.kind).get("inputs")
-            return KNOWN_INPUTS if listed is None else frozenset(listed)
+            table = self.table(self.kind)
+            lacking = {
+                name for name, module in table.get("needs", {}).items() if not _is_here(module)
+            }
+            listed = table.get("inputs")
+            return (KNOWN_INPUTS if listed is None else frozenset(listed)) - lacking
         ours = self.options.keys() | self.daemon_options.keys()
         return frozenset(ours | _CRI_INPUTS if self.kind == "cri" else ours)
 
@@ -253,6 +258,7 @@ def _problems(document: dict[str, Any]) -> Iterator[str]:
         ("options", document.get("options", {})),
         ("daemon.options", daemon.get("options", {})),
         (f"{kind}.inputs", document.get(kind, {}).get("inputs", ())),
+        (f"{kind}.needs", document.get(kind, {}).get("needs", ())),
     ):
         for name in inputs:
             if name not in KNOWN_INPUTS:
@@ -304,3 +310,7 @@ def _setting(table: Mapping[str, Any]) -> Setting:
         config=table.get("config", {}),
         env=table.get("env", {}),
     )
+
+
+def _is_here(module: str) -> bool:
+    return find_spec(module.partition(".")[0]) is not None

@@ -49,6 +49,19 @@ def test_shipped_profiles(name: str) -> None:
     Draft202012Validator(rules).validate(document)
 
 
+@pytest.mark.parametrize(("module", "given"), [("json", True), ("no_such_module", False)])
+def test_an_input_that_needs_a_module(tmp_path: Path, module: str, given: bool) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'version = 1\nname = "mine"\ntitle = "mine"\nkind = "python"\nroles = ["copy"]\n'
+        'evidence = ["layout"]\n[python]\nentry = "a:b"\n'
+        f'needs = {{ decryption-keys = "{module}" }}\n'
+    )
+    profile = load(str(path))
+    assert ("decryption-keys" in profile.inputs) is given
+    assert profile.inputs | {"decryption-keys"} == KNOWN_INPUTS
+
+
 def test_all_of_them_are_there() -> None:
     assert set(shipped()) == {
         *("reference", "reference-cri", "reference-compat", "skopeo", "crane"),
