@@ -189,10 +189,10 @@ AS_STORED = Quirks(
     inner_types_ignored=True,
     unknown_layers_passed_over=True,
     rootfs_types_ignored=True,
+    os_features_ignored=True,
     mistyped_manifest_limit=True,
 )
-"""For reading what is in a store: a pull let it in, with whatever switches. None of them changes
-which entry of an index is the image: the others' content isn't there."""
+"""For reading what is in a store: a pull let it in, with whatever switches."""
 
 
 def switched(part: type[Part], quirks: Quirks) -> type[Part]:

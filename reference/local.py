@@ -106,7 +106,7 @@ class Local:
         Records whose content was removed behind our back, or is another platform's, have no part.
         """
         matcher = self.platforms(self.platform(None))
-        find = cache(lambda target: self.find(target, matcher, self.read))
+        find = cache(lambda target: self.find_here(target, matcher))
         images: dict[str, Held] = {}
         for record in self.records.list():
             with suppress(PullError):
@@ -168,7 +168,11 @@ class Local:
         image = self.status(reference)
         if image is None:
             raise StoreError(f"no image {reference}")
-        return self.find(image.target, self.platforms(self.platform(platform)), self.read)
+        return self.find_here(image.target, self.platforms(self.platform(platform)))
+
+    def find_here(self, target: Descriptor, matcher: PlatformMatcher) -> Found:
+        """Find what was pulled of a target."""
+        return self.find(target, matcher.preferring(self.content.has), self.read)
 
     def read(self, descriptor: Descriptor) -> bytes:
         """A document out of the store."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import platform as machine
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from reference.compat import Quirks
 from reference.descriptors import INDEX_TYPES, MANIFEST_TYPES, Descriptor
@@ -102,6 +103,16 @@ class PlatformMatcher:
     def __init__(self, platform: Platform) -> None:
         self.platform = platform.normalised()
         self.runs = self.compatible(self.platform)
+        self.preferred: Callable[[str], bool] = lambda digest: False
+
+    def preferring(self, here: Callable[[str], bool]) -> Self:
+        """The same for a store: of the entries that fit, the first that is `here` is the image.
+
+        Which of them a pull chose depends on its switches; the others' content isn't there.
+        """
+        other = copy(self)
+        other.preferred = here
+        return other
 
     def compatible(self, platform: Platform) -> tuple[Platform, ...]:
         """Everything that `platform` runs, the best fit first (IDX-04)."""
@@ -158,4 +169,4 @@ class PlatformMatcher:
         found = self.candidates(entries)
         if not found:
             raise NoMatchingPlatform(f"no match for platform {self.platform} in {where}")
-        return found[0]
+        return next((entry for entry in found if self.preferred(entry.digest)), found[0])

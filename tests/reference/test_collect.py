@@ -185,6 +185,19 @@ def test_what_is_shown_is_what_was_pulled(
     assert json.loads(capsys.readouterr().out)["imageId"] == plain.image_id
 
 
+def test_what_a_quirk_let_in_is_shown(
+    registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `os_features_ignored` it is pulled, and found again by who knows of no switch."""
+    demanding = an_image(platform=AMD64, os_features=("x",), salt="other")
+    made = registry.add(an_index(demanding, an_image(platform=AMD64)))
+    options = ["--root", str(tmp_path / "store"), "--platform", AMD64]
+    assert main(["pull", *options, "-q", "--quirk", "os_features_ignored", made.reference]) == 0
+    capsys.readouterr()
+    assert main(["inspect", *options, made.reference]) == 0
+    assert json.loads(capsys.readouterr().out)["imageId"] == demanding.image_id
+
+
 def test_the_commands_say_what_they_did(
     registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
