@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -257,7 +258,9 @@ class Containerd(Puller):
         self._ctr: list[str | Path] = [binaries / "ctr", "-a", folder / "c.sock"]
         self._local = ["--local"] if modern else []
         self._log = (folder / "log").open("wb")
-        self._process = subprocess.Popen(command, env=env, stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            command, env=env, stdout=self._log, stderr=self._log, start_new_session=True
+        )
         try:
             self._wait()
         except BaseException:
@@ -295,12 +298,12 @@ class Containerd(Puller):
         return sum(int(field) for field in fields[11:15]) / TICKS
 
     def stop(self) -> None:
-        """End the daemon."""
-        self._process.terminate()
+        """End the daemon, and not the strace around it alone: that would let it go on."""
+        os.killpg(self._process.pid, signal.SIGTERM)
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
         self._log.close()
 
